@@ -1,0 +1,61 @@
+# Every path here is relative: make takes a space in an absolute one for the end of a name.
+
+PYTHON ?= python3
+PYTEST_ARGS ?=
+
+.DELETE_ON_ERROR:
+.PHONY: help env demo test lint bench clean
+
+help:
+	@echo "make demo    carry a sample shop of a million rows from SQLite to a private PostgreSQL"
+	@echo "make test    run the whole suite, style included; PYTEST_ARGS='-k words' narrows it"
+	@echo "make lint    ruff and mypy alone"
+	@echo "make bench   TPC-H from SQLite to PostgreSQL, timed"
+	@echo "make clean   remove everything that these commands made, .venv included"
+	@echo "The first of them makes .venv; PYTHON=python3.13 names another interpreter."
+
+# An environment knows its own place by heart: moved or copied with its folder, it is made anew.
+# The stamp holds that place.
+STAMP := .venv/made-in
+ifneq ($(shell cat $(STAMP) 2>/dev/null),$(CURDIR))
+.PHONY: $(STAMP)
+endif
+
+env: $(STAMP)
+
+$(STAMP): pyproject.toml
+	@command -v '$(PYTHON)' >/dev/null || \
+	    { echo "There is no $(PYTHON) here; tableferry needs Python 3.11 or later." >&2; exit 1; }
+	@'$(PYTHON)' -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	    { echo "tableferry needs Python 3.11 or later; name one with make PYTHON=..." >&2; exit 1; }
+	@'$(PYTHON)' -c 'import ensurepip, venv' 2>/dev/null || \
+	    { echo "$(PYTHON) cannot make an environment: apt install python3-venv" >&2; exit 1; }
+	'$(PYTHON)' -m venv --clear .venv
+	.venv/bin/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	@pwd > $@
+
+# --drop-all: the second time, the target holds the rows of the first.
+demo: env demo/shop.sqlite
+	.venv/bin/migrate database --from sqlite:demo/shop.sqlite --to embedded:demo/pg \
+	    --drop-all --yes --progress --report demo/report.json
+	@echo "The report is in demo/report.json; to look at the data, start the server again with"
+	@echo "  .venv/bin/python -m tableferry.dialects.postgresql.embedded demo/pg"
+
+demo/shop.sqlite: tools/make_sample.py | $(STAMP)
+	.venv/bin/python tools/make_sample.py $@
+
+test: env
+	.venv/bin/python -m pytest -n 2 $(PYTEST_ARGS)
+
+lint: env
+	.venv/bin/python -m ruff check
+	.venv/bin/python -m ruff format --check
+	.venv/bin/python -m mypy
+
+bench: env
+	.venv/bin/python -m pip install --quiet --disable-pip-version-check --editable '.[perf]'
+	.venv/bin/python perf/tpch.py
+
+clean:
+	rm -rf .venv demo dist perf/data .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find src tests perf tools -name __pycache__ -prune -exec rm -rf {} +

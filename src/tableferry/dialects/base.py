@@ -1,0 +1,236 @@
+"""What a database must be able to do. Each dialect is one implementation of these classes."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Iterator
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from typing import ClassVar, Protocol
+
+import pyarrow as pa
+
+from tableferry.model import (
+    Candidate,
+    Column,
+    ForeignKey,
+    Index,
+    Key,
+    Kind,
+    Range,
+    ReadColumn,
+    Scan,
+    Schema,
+    Table,
+    TableName,
+)
+from tableferry.settings import PostgresServer, SqliteFile
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """How a session of one side is opened, in any process: small, picklable, no connection.
+
+    ``snapshot`` names the moment that all sessions of a run share (PostgreSQL's exported
+    snapshot; "" where the database is held still in another way, or need not be). ``purpose``
+    tells an administrator who looks at the server's sessions what they belong to.
+    """
+
+    address: SqliteFile | PostgresServer
+    snapshot: str = ""
+    purpose: str = field(default="", compare=False)
+
+    def __str__(self) -> str:
+        return str(self.address)
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Some rows of a scan: one array a column, each of its kind's Arrow type, equally long.
+
+    ``respelled`` counts, by column position, the values that arrive in another spelling of the
+    same meaning (a date with T for a blank).
+    """
+
+    columns: tuple[pa.Array, ...]
+    respelled: tuple[tuple[int, int], ...] = ()
+
+    @property
+    def rows(self) -> int:
+        return len(self.columns[0]) if self.columns else 0
+
+    @property
+    def bytes(self) -> int:
+        return sum(column.nbytes for column in self.columns)
+
+
+class Session(ABC):
+    """One open connection that reads."""
+
+    @abstractmethod
+    def identity(self) -> str:
+        """What tells this database and schema from every other, however it was addressed."""
+
+    @abstractmethod
+    def inspect(self) -> Schema:
+        """Every table of the database or, in PostgreSQL, of the schema; see Table.rows."""
+
+    @abstractmethod
+    def ranges(self, table: Table) -> tuple[Range, ...]:
+        """The table cut into half-open parts of its physical order, unbounded at both ends."""
+
+    @abstractmethod
+    def read(self, scan: Scan, part: Range) -> Iterator[Batch]:
+        """The rows of a range, as kinds.
+
+        Raises MisfitFound where a value does not fit its column's kind. A row with a value of a
+        storage class that the fast read would be silent about is left out instead, so that the
+        ranges of a table no longer sum up to its count: whoever reads a table compares the two.
+        """
+
+    @abstractmethod
+    def count(self, table: TableName) -> int:
+        """The table's rows, counted without an index: a damaged one may be short of entries."""
+
+    @abstractmethod
+    def close(self) -> None: ...
+
+
+class Surveyor(ABC):
+    """A session that can read any value as what it is, whatever its column was declared as."""
+
+    @abstractmethod
+    def survey(self, scan: Scan, part: Range) -> Iterator[tuple[ColumnValues, ...]]:
+        """The rows of a range, batch by batch, one ColumnValues a column."""
+
+
+class ColumnValues(ABC):
+    """A batch of one column's values with their storage classes."""
+
+    @abstractmethod
+    def __len__(self) -> int: ...
+
+    @abstractmethod
+    def misfits(self, candidate: Candidate) -> list[int]:
+        """Positions of the values that do not fit the candidate."""
+
+    @abstractmethod
+    def classes(self) -> frozenset[str]:
+        """The storage classes met, NULL apart."""
+
+    @abstractmethod
+    def show(self, position: int) -> str:
+        """The value as text for people, with its storage class where that is not plain."""
+
+
+class TargetSession(Session):
+    """One open connection that also writes. Statements run in a transaction until commit."""
+
+    @property
+    @abstractmethod
+    def schema(self) -> str:
+        """The schema that new tables go to."""
+
+    @abstractmethod
+    def require_writable(self) -> None:
+        """Raises Refused where this role may not create tables in the schema. Creates a schema
+        that is not there."""
+
+    @abstractmethod
+    def lock_run(self) -> None:
+        """Keeps every other run away from this target for as long as the session is open.
+        Raises Refused where one is under way."""
+
+    @abstractmethod
+    def holds_rows(self, table: TableName) -> bool: ...
+
+    @abstractmethod
+    def referring_from_outside(self, tables: list[TableName]) -> list[str]:
+        """Foreign keys of other tables that refer to one of these."""
+
+    @abstractmethod
+    def prepare_load(self) -> None:
+        """Settings that make a load cheaper without making it less safe."""
+
+    @abstractmethod
+    def execute(self, statement: str) -> None: ...
+
+    @abstractmethod
+    def commit(self) -> None: ...
+
+    @abstractmethod
+    def commit_for_good(self) -> None:
+        """A commit that waits until everything before it is safe on disk as well."""
+
+    @abstractmethod
+    def rollback(self) -> None: ...
+
+    @abstractmethod
+    def ingest(self, table: TableName, columns: tuple[ReadColumn, ...], batch: Batch) -> None:
+        """Append a batch in the current transaction. Raises MisfitFound before sending one."""
+
+
+class Hold(ABC):
+    """Keeps one side at one moment while sessions of other processes read it."""
+
+    endpoint: Endpoint
+
+    @abstractmethod
+    def check(self) -> None:
+        """Raises SourceChanged where the moment was lost since the hold began."""
+
+
+class Statements(Protocol):
+    """The statements that create and finish tables, as pure functions (a module is one)."""
+
+    def create_table(self, table: Table) -> str:
+        """The bare table: keys and indexes are built after the load, when that costs least."""
+
+    def drop_tables(self, tables: Iterable[TableName]) -> str: ...
+
+    def add_key(self, table: TableName, key: Key, *, primary: bool) -> str: ...
+
+    def create_index(self, table: TableName, index: Index) -> str: ...
+
+    def add_foreign_key(self, table: TableName, key: ForeignKey) -> str:
+        """Unproven at first, so that orphans do not undo it."""
+
+    def validate_foreign_key(self, table: TableName, key: ForeignKey) -> str: ...
+
+    def set_next_identity(self, table: Table) -> str: ...
+
+    def analyze(self, table: TableName) -> str: ...
+
+
+class Dialect(ABC):
+    """The stateless face of a database: what its types mean, and how sessions are opened."""
+
+    name: ClassVar[str]
+
+    @property
+    @abstractmethod
+    def statements(self) -> Statements: ...
+
+    @abstractmethod
+    def candidates(self, column: Column) -> tuple[Candidate, ...]:
+        """What a column of this database may be read as, the most useful first. The last one
+        fits every value that the database can hold."""
+
+    @abstractmethod
+    def type_for(self, kind: Kind) -> str:
+        """The type of a new column for values of this kind."""
+
+    @abstractmethod
+    def fit_name(self, name: str) -> str:
+        """The name that a table or index of this name gets."""
+
+    @abstractmethod
+    def fit_column_name(self, name: str) -> str: ...
+
+    @abstractmethod
+    def open(self, endpoint: Endpoint) -> Session: ...
+
+    @abstractmethod
+    def hold(self, endpoint: Endpoint, *, locked: bool) -> AbstractContextManager[Hold]:
+        """Holds the database at one moment; ``locked`` keeps writers out where it can be done,
+        otherwise nothing is written and no lock is taken that a writer would meet."""

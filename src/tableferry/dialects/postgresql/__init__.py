@@ -1,0 +1,39 @@
+"""PostgreSQL, version 14 or later (ranges of ctid are scanned as such from 14 on)."""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager
+
+from tableferry.dialects.base import Dialect, Endpoint, Hold, Statements
+from tableferry.dialects.postgresql import ddl
+from tableferry.dialects.postgresql.hold import ExportedSnapshot
+from tableferry.dialects.postgresql.session import PostgresSession
+from tableferry.dialects.postgresql.types import fit_column_name, fit_name, kind_of, type_for
+from tableferry.kinds import TEXT
+from tableferry.model import Candidate, Column, Kind
+
+
+class PostgresDialect(Dialect):
+    name = "postgresql"
+
+    @property
+    def statements(self) -> Statements:
+        return ddl
+
+    def candidates(self, column: Column) -> tuple[Candidate, ...]:
+        return (Candidate(kind_of(column.declared) or TEXT),)
+
+    def type_for(self, kind: Kind) -> str:
+        return type_for(kind)
+
+    def fit_name(self, name: str) -> str:
+        return fit_name(name)
+
+    def fit_column_name(self, name: str) -> str:
+        return fit_column_name(name)
+
+    def open(self, endpoint: Endpoint) -> PostgresSession:
+        return PostgresSession(endpoint)
+
+    def hold(self, endpoint: Endpoint, *, locked: bool) -> AbstractContextManager[Hold]:
+        return ExportedSnapshot(endpoint)

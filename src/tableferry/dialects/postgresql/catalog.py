@@ -1,0 +1,99 @@
+"""What a PostgreSQL schema holds, from the system catalogs (documentation, chapter 53)."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from typing import Any
+
+import adbc_driver_postgresql.dbapi
+
+from tableferry.dialects.postgresql.connection import rows
+from tableferry.dialects.postgresql.ddl import literal, qualified
+from tableferry.model import Column, Identity, Key, Schema, Table, TableName
+
+PAGE_BYTES = 8192
+
+
+def inspect(connection: adbc_driver_postgresql.dbapi.Connection, schema: str) -> Schema:
+    """The schema's ordinary tables with columns, keys and sizes; rows stay uncounted (0)."""
+    own = f"n.nspname = {literal(schema)} AND c.relkind IN ('r', 'p')"
+    source = "pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace"
+    tables = rows(
+        connection,
+        "SELECT c.relname::text AS name, pg_relation_size(c.oid) AS size "
+        f"FROM {source} WHERE {own} ORDER BY c.relname",
+    )
+    columns = _grouped(
+        connection,
+        "SELECT c.relname::text AS owner, a.attname::text AS name, "
+        "format_type(a.atttypid, a.atttypmod) AS declared, NOT a.attnotnull AS nullable, "
+        "a.attgenerated <> '' AS generated, a.attidentity <> '' AS identity, "
+        "coalesce(pg_get_expr(d.adbin, d.adrelid), '') AS expression "
+        f"FROM {source} JOIN pg_attribute a ON a.attrelid = c.oid "
+        "LEFT JOIN pg_attrdef d ON d.adrelid = c.oid AND d.adnum = a.attnum "
+        f"WHERE {own} AND a.attnum > 0 AND NOT a.attisdropped ORDER BY c.relname, a.attnum",
+    )
+    keys = _grouped(
+        connection,
+        "SELECT c.relname::text AS owner, k.conname::text AS name, k.contype::text AS type, "
+        "array(SELECT a.attname::text FROM unnest(k.conkey) WITH ORDINALITY u(n, i) "
+        "JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum = u.n ORDER BY u.i) AS columns "
+        f"FROM {source} JOIN pg_constraint k ON k.conrelid = c.oid "
+        f"WHERE {own} AND k.contype IN ('p', 'u') ORDER BY c.relname, k.conname",
+    )
+    return Schema(
+        tuple(
+            _table(
+                TableName(schema, row["name"]), row["size"], columns[row["name"]], keys[row["name"]]
+            )
+            for row in tables
+        )
+    )
+
+
+def _grouped(
+    connection: adbc_driver_postgresql.dbapi.Connection, query: str
+) -> dict[str, list[dict[str, Any]]]:
+    grouped: dict[str, list[dict[str, Any]]] = defaultdict(list)
+    for row in rows(connection, query):
+        grouped[row["owner"]].append(row)
+    return grouped
+
+
+def _table(
+    name: TableName, size: int, columns: list[dict[str, Any]], keys: list[dict[str, Any]]
+) -> Table:
+    primary = next((key for key in keys if key["type"] == "p"), None)
+    identity = next((column["name"] for column in columns if column["identity"]), None)
+    return Table(
+        name=name,
+        columns=tuple(
+            Column(
+                name=column["name"],
+                declared=column["declared"],
+                nullable=column["nullable"],
+                default=column["expression"] or None,
+                generated=column["generated"],
+            )
+            for column in columns
+        ),
+        primary_key=Key(tuple(primary["columns"]), primary["name"]) if primary else None,
+        uniques=tuple(Key(tuple(k["columns"]), k["name"]) for k in keys if k["type"] == "u"),
+        identity=Identity(identity, 0) if identity else None,
+        size=size,
+        locator="ctid",
+    )
+
+
+def referring_from_outside(
+    connection: adbc_driver_postgresql.dbapi.Connection, tables: list[TableName]
+) -> list[str]:
+    """Foreign keys of other tables that point to these: such as "orders.orders_item_fkey"."""
+    listed = ", ".join(f"{literal(qualified(name))}::regclass" for name in tables)
+    found = rows(
+        connection,
+        "SELECT k.conrelid::regclass::text || '.' || k.conname AS name FROM pg_constraint k "
+        f"WHERE k.contype = 'f' AND k.confrelid IN ({listed}) AND k.conrelid NOT IN ({listed}) "
+        "ORDER BY 1",
+    )
+    return [row["name"] for row in found]

@@ -1,0 +1,124 @@
+"""Opening PostgreSQL through ADBC, and its errors as ours. The one edge of driver errors."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import adbc_driver_manager
+import adbc_driver_postgresql.dbapi
+import pyarrow as pa
+
+from tableferry.dialects.base import Endpoint
+from tableferry.dialects.postgresql.ddl import literal
+from tableferry.errors import DatabaseError, Refused, TableferryError
+from tableferry.redaction import redact
+from tableferry.settings import PostgresServer
+
+# Pinned in every session, whatever the role, the database or the server has set: the text forms
+# that are read and written depend on them, and a cursor left idle must not be ended.
+_SETTINGS = {
+    "client_encoding": "UTF8",
+    "datestyle": "ISO, YMD",
+    "intervalstyle": "postgres",
+    "timezone": "UTC",
+    "extra_float_digits": "1",
+    "bytea_output": "hex",
+    "standard_conforming_strings": "on",
+    "row_security": "off",
+    "idle_in_transaction_session_timeout": "0",
+}
+
+_REFUSALS = {
+    "28P01": "Check the password: the Password key, TABLEFERRY_POSTGRES_PASSWORD or .pgpass.",
+    "28000": "Check the user, and what the server's pg_hba.conf lets it do.",
+    "3D000": "Create the database first (createdb), or correct its name in the URL.",
+    "42501": "Grant this role what it needs, or connect as the owner.",
+    "53300": "The server has no connection left; stop other clients or lower --workers.",
+}
+
+
+def address_of(endpoint: Endpoint) -> PostgresServer:
+    assert isinstance(endpoint.address, PostgresServer)
+    return endpoint.address
+
+
+def connect(endpoint: Endpoint) -> adbc_driver_postgresql.dbapi.Connection:
+    """A connection with autocommit off. Raises Refused where the server lets no one in."""
+    address = address_of(endpoint)
+    with errors(endpoint, connecting=True):
+        connection = adbc_driver_postgresql.dbapi.connect(address.connection_url)
+        try:
+            settings = dict(_SETTINGS, application_name=f"tableferry {endpoint.purpose}".strip())
+            if address.schema:
+                settings["search_path"] = '"' + address.schema.replace('"', '""') + '"'
+            calls = ", ".join(
+                f"set_config({literal(name)}, {literal(value)}, false)"
+                for name, value in settings.items()
+            )
+            run(connection, f"SELECT {calls}")
+            connection.commit()
+        except BaseException:
+            connection.close()
+            raise
+    return connection
+
+
+def run(connection: adbc_driver_postgresql.dbapi.Connection, statement: str) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute(statement)
+
+
+def rows(connection: adbc_driver_postgresql.dbapi.Connection, query: str) -> list[dict[str, Any]]:
+    with connection.cursor() as cursor:
+        cursor.execute(query)
+        answer: list[dict[str, Any]] = cursor.fetch_arrow_table().to_pylist()
+    return answer
+
+
+@contextmanager
+def errors(endpoint: Endpoint, what: str = "", *, connecting: bool = False) -> Iterator[None]:
+    """Turns what the driver raises into errors that name the server's object, with no secret."""
+    try:
+        yield
+    except TableferryError:
+        raise
+    except (adbc_driver_manager.Error, OSError, pa.ArrowException) as error:
+        raise _translated(error, endpoint, what, connecting=connecting) from None
+
+
+def _translated(
+    error: BaseException, endpoint: Endpoint, what: str, *, connecting: bool
+) -> TableferryError:
+    address = address_of(endpoint)
+    state = getattr(error, "sqlstate", None) or ""
+    text = redact(_words(str(error)), address.secrets)
+    if connecting:
+        state = state or _state_of_login(text)
+        hint = _REFUSALS.get(state, "Check that the server runs, and its host and port in the URL.")
+        return Refused(f"{address} cannot be reached: {text}", hint=hint, sqlstate=state)
+    place = f"{address}, {what}" if what else str(address)
+    return DatabaseError(f"{place}: {text}", hint=_REFUSALS.get(state, ""), sqlstate=state)
+
+
+def _words(text: str) -> str:
+    """The server's own words: without the driver's frame around them."""
+    text = " ".join(text.split())
+    for mark in ("ERROR: ", "FATAL: "):
+        if mark in text:
+            text = text[text.index(mark) + len(mark) :]
+    return text.split(" Query was: ")[0].split(" SQLSTATE: ")[0].strip()
+
+
+def _state_of_login(text: str) -> str:
+    # libpq gives no SQLSTATE for a refused login, only the server's sentence.
+    if "password authentication failed" in text or "no password supplied" in text:
+        return "28P01"
+    if "does not exist" in text and "database" in text:
+        return "3D000"
+    if "does not exist" in text and "role" in text:
+        return "28000"
+    if "too many" in text or "remaining connection slots" in text:
+        return "53300"
+    return ""

@@ -1,0 +1,239 @@
+"""One open PostgreSQL session, through ADBC: COPY in both directions."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pyarrow as pa
+
+from tableferry.dialects.base import Batch, Endpoint, TargetSession
+from tableferry.dialects.postgresql import catalog
+from tableferry.dialects.postgresql import connection as postgres
+from tableferry.dialects.postgresql.ddl import literal, qualified, quote
+from tableferry.dialects.postgresql.values import misfits, reading, storing
+from tableferry.errors import DatabaseError, MisfitFound, Refused
+from tableferry.model import Range, ReadColumn, Scan, Schema, Table, TableName
+
+_RANGE_PAGES = 8_192
+_STAGE = "tableferry_stage"
+# Ranges of ctid are scanned as ranges from this version on.
+_OLDEST = 140_000
+
+# Ours for the length of a load, within what any role may set. A commit need not wait for the
+# disk: rows and the ledger line that vouches for them are lost or kept together, and the run's
+# last commit waits again. Index builds get the memory that one at a time may have.
+_LOAD_SETTINGS = {
+    "synchronous_commit": "off",
+    "maintenance_work_mem": "256MB",
+}
+
+
+class PostgresSession(TargetSession):
+    def __init__(self, endpoint: Endpoint) -> None:
+        self._endpoint = endpoint
+        self._schema = postgres.address_of(endpoint).schema or "public"
+        self._connection = postgres.connect(endpoint)
+        try:
+            self._begin()
+        except BaseException:
+            self._connection.close()
+            raise
+
+    def _begin(self) -> None:
+        if not self._endpoint.snapshot:
+            return
+        # All sessions of a run see the moment that the holding session exported (section 9.28.5).
+        self.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
+        self.execute(f"SET TRANSACTION SNAPSHOT {literal(self._endpoint.snapshot)}")
+
+    @property
+    def schema(self) -> str:
+        """The schema that new tables go to."""
+        return self._schema
+
+    def close(self) -> None:
+        self._connection.close()
+
+    def execute(self, statement: str) -> None:
+        with postgres.errors(self._endpoint):
+            postgres.run(self._connection, statement)
+
+    def rows(self, query: str) -> list[dict[str, object]]:
+        with postgres.errors(self._endpoint):
+            return postgres.rows(self._connection, query)
+
+    def commit(self) -> None:
+        with postgres.errors(self._endpoint, "commit"):
+            self._connection.commit()
+
+    def rollback(self) -> None:
+        with postgres.errors(self._endpoint, "rollback"):
+            self._connection.rollback()
+
+    def commit_for_good(self) -> None:
+        self.execute("SET LOCAL synchronous_commit = on")
+        self.commit()
+
+    def require_writable(self) -> None:
+        version = self.rows("SELECT current_setting('server_version_num')::int AS n")[0]["n"]
+        if int(str(version)) < _OLDEST:
+            raise Refused(
+                f"{self._endpoint} is older than PostgreSQL 14.",
+                hint="Migrate into a server of a version that still gets fixes.",
+            )
+        name = literal(self._schema)
+        found = self.rows(
+            f"SELECT has_schema_privilege(n.oid, 'CREATE') AS may FROM pg_namespace n "
+            f"WHERE n.nspname = {name}"
+        )
+        if not found:
+            with _refusing(f"Schema {self._schema} is not there and cannot be created"):
+                self.execute(f"CREATE SCHEMA {quote(self._schema)}")
+        elif not found[0]["may"]:
+            raise Refused(
+                f"This role may not create tables in schema {self._schema} of {self._endpoint}.",
+                hint=f"As its owner: GRANT CREATE, USAGE ON SCHEMA {quote(self._schema)} TO ROLE;",
+            )
+
+    def lock_run(self) -> None:
+        key = f"hashtextextended({literal('tableferry ' + self._schema)}, 0)"
+        if not self.rows(f"SELECT pg_try_advisory_lock({key}) AS ours")[0]["ours"]:
+            raise Refused(
+                f"Another run is writing to {self._endpoint}.", hint="Wait until it has ended."
+            )
+        self.commit()
+
+    def holds_rows(self, table: TableName) -> bool:
+        query = f"SELECT EXISTS (SELECT 1 FROM {qualified(table)}) AS filled"
+        return bool(self.rows(query)[0]["filled"])
+
+    def referring_from_outside(self, tables: list[TableName]) -> list[str]:
+        if not tables:
+            return []
+        with postgres.errors(self._endpoint):
+            return catalog.referring_from_outside(self._connection, tables)
+
+    def prepare_load(self) -> None:
+        calls = ", ".join(
+            f"set_config({literal(name)}, {literal(value)}, false)"
+            for name, value in _LOAD_SETTINGS.items()
+        )
+        self.execute(f"SELECT {calls}")
+        self.commit()
+
+    def identity(self) -> str:
+        row = self.rows(
+            "SELECT system_identifier::text AS server, current_database()::text AS database "
+            "FROM pg_control_system()"
+        )[0]
+        return f"postgresql {row['server']}/{row['database']}/{self._schema}"
+
+    def inspect(self) -> Schema:
+        with postgres.errors(self._endpoint):
+            return catalog.inspect(self._connection, self._schema)
+
+    def count(self, table: TableName) -> int:
+        # Off only for this statement: a damaged index must not answer for the table.
+        with postgres.errors(self._endpoint, f"table {table}"):
+            postgres.run(
+                self._connection,
+                "SELECT set_config('enable_indexscan', 'off', true), "
+                "set_config('enable_indexonlyscan', 'off', true), "
+                "set_config('enable_bitmapscan', 'off', true)",
+            )
+            query = f"SELECT count(*) AS n FROM {qualified(table)}"
+            return int(postgres.rows(self._connection, query)[0]["n"])
+
+    def ranges(self, table: Table) -> tuple[Range, ...]:
+        query = f"SELECT pg_relation_size({literal(qualified(table.name))}) AS n"
+        with postgres.errors(self._endpoint, f"table {table.name}"):
+            pages = int(postgres.rows(self._connection, query)[0]["n"]) // catalog.PAGE_BYTES
+        bounds = list(range(_RANGE_PAGES, pages - _RANGE_PAGES // 2, _RANGE_PAGES))
+        lowers: list[int | None] = [None, *bounds]
+        uppers: list[int | None] = [*bounds, None]
+        return tuple(Range(i, *ends) for i, ends in enumerate(zip(lowers, uppers, strict=True)))
+
+    def read(self, scan: Scan, part: Range) -> Iterator[Batch]:
+        readings = [reading(column) for column in scan.columns]
+        what = f"table {scan.table}"
+        values = ", ".join(r.expression for r in readings)
+        query = f"SELECT {values} FROM {qualified(scan.table)} AS t{_where(part)}"
+        with self._connection.cursor() as cursor:
+            with postgres.errors(self._endpoint, what):
+                cursor.execute(query)
+                reader = cursor.fetch_record_batch()
+            for field, column, r in zip(reader.schema, scan.columns, readings, strict=True):
+                if field.type != r.arrives:
+                    raise MisfitFound(
+                        f"{scan.table}.{column.column.name} arrives as {field.type}, "
+                        f"not as {r.arrives}",
+                        table=scan.table,
+                        columns=[column.column.name],
+                    )
+            while True:
+                with postgres.errors(self._endpoint, what):
+                    batch = next(reader, None)
+                if batch is None:
+                    return
+                arrays = zip(readings, batch.columns, strict=True)
+                yield Batch(tuple(r.decode(array) for r, array in arrays))
+
+    def ingest(self, table: TableName, columns: tuple[ReadColumn, ...], batch: Batch) -> None:
+        stores = [storing(column) for column in columns]
+        bad = [
+            column.column.name
+            for column, array in zip(columns, batch.columns, strict=True)
+            if misfits(array, column) is not None
+        ]
+        if bad:
+            raise MisfitFound(f"{table}: values do not fit", table=table, columns=bad)
+        arrays = [s.encode(a) for s, a in zip(stores, batch.columns, strict=True)]
+        names = [column.column.name for column in columns]
+        data = pa.record_batch(arrays, names=names)
+        with postgres.errors(self._endpoint, f"table {table}"):
+            if any(s.staged for s in stores):
+                self._ingest_staged(table, columns, data)
+            else:
+                with self._connection.cursor() as cursor:
+                    cursor.adbc_ingest(table.name, data, mode="append", db_schema_name=table.schema)
+
+    def _ingest_staged(
+        self, table: TableName, columns: tuple[ReadColumn, ...], data: pa.RecordBatch
+    ) -> None:
+        names = ", ".join(quote(column.column.name) for column in columns)
+        definition = ", ".join(
+            f"{quote(c.column.name)} {'text' if storing(c).staged else c.column.declared}"
+            for c in columns
+        )
+        casts = ", ".join(
+            f"s.{quote(c.column.name)}" + (f"::{c.column.declared}" if storing(c).staged else "")
+            for c in columns
+        )
+        postgres.run(self._connection, f"CREATE TEMP TABLE {_STAGE} ({definition}) ON COMMIT DROP")
+        with self._connection.cursor() as cursor:
+            cursor.adbc_ingest(_STAGE, data, mode="append", temporary=True)
+        postgres.run(
+            self._connection,
+            f"INSERT INTO {qualified(table)} ({names}) SELECT {casts} FROM pg_temp.{_STAGE} s",
+        )
+        postgres.run(self._connection, f"DROP TABLE pg_temp.{_STAGE}")
+
+
+@contextmanager
+def _refusing(sentence: str) -> Iterator[None]:
+    """A server's no before anything was written is a refusal, not a failure."""
+    try:
+        yield
+    except DatabaseError as error:
+        raise Refused(f"{sentence}: {error.message}", hint=error.hint) from error
+
+
+def _where(part: Range) -> str:
+    # Literals, not parameters: a bound parameter leaves the COPY path and buffers the result.
+    conditions = []
+    if part.lower is not None:
+        conditions.append(f"t.ctid >= '({part.lower},0)'::tid")
+    if part.upper is not None:
+        conditions.append(f"t.ctid < '({part.upper},0)'::tid")
+    return f" WHERE {' AND '.join(conditions)}" if conditions else ""

@@ -1,0 +1,99 @@
+"""What PostgreSQL's types mean as kinds, and which type a kind gets. Pure.
+
+Types are written as format_type() writes them, since that is what the catalog answers.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+
+from tableferry.kinds import (
+    BOOL,
+    BYTES,
+    DATE,
+    DECIMAL_DIGITS,
+    FLOAT,
+    INT,
+    NUMERIC,
+    TEXT,
+    TIME,
+    TIMESTAMP,
+    TIMESTAMPTZ,
+    decimal,
+)
+from tableferry.model import Kind
+
+# NAMEDATALEN - 1 ("Identifiers and Key Words", section 4.1.1): longer names are cut silently.
+NAME_BYTES = 63
+_SYSTEM_COLUMNS = frozenset({"tableoid", "xmin", "cmin", "xmax", "cmax", "ctid"})
+
+_INT_TYPES = {16: "smallint", 32: "integer", 64: "bigint"}
+_TYPES = {
+    "bool": "boolean",
+    "float": "double precision",
+    "numeric": "numeric",
+    "text": "text",
+    "bytes": "bytea",
+    "date": "date",
+    "time": "time without time zone",
+    "timestamp": "timestamp without time zone",
+    "timestamptz": "timestamp with time zone",
+}
+_KINDS: dict[str, Kind] = {
+    "bigint": INT,
+    "integer": Kind("int", bits=32),
+    "smallint": Kind("int", bits=16),
+    "boolean": BOOL,
+    "double precision": FLOAT,
+    "real": FLOAT,
+    "numeric": NUMERIC,
+    "text": TEXT,
+    "character varying": TEXT,
+    "bytea": BYTES,
+    "date": DATE,
+    "time without time zone": TIME,
+    "timestamp without time zone": TIMESTAMP,
+    "timestamp with time zone": TIMESTAMPTZ,
+}
+# varchar(n) takes at most this n ("Character Types", section 8.3).
+_MAX_LENGTH = 10_485_760
+
+
+def type_for(kind: Kind) -> str:
+    """The type of a new column that is to hold values of this kind."""
+    if kind.name == "int":
+        return _INT_TYPES[kind.bits]
+    if kind.name == "decimal":
+        return f"numeric({kind.precision},{kind.scale})"
+    if kind.name == "text" and kind.length is not None and kind.length <= _MAX_LENGTH:
+        return f"character varying({kind.length})"
+    return _TYPES[kind.name]
+
+
+def kind_of(declared: str) -> Kind | None:
+    """The kind whose values a column of this type holds exactly; None where only its text is
+    known to tell all (then the column is read and written as text)."""
+    if declared in _KINDS:
+        return _KINDS[declared]
+    if match := re.fullmatch(r"character varying\((\d+)\)", declared):
+        return Kind("text", length=int(match[1]))
+    if match := re.fullmatch(r"numeric\((\d+),(-?\d+)\)", declared):
+        precision, scale = int(match[1]), int(match[2])
+        return decimal(precision, scale) if 0 <= scale <= precision <= DECIMAL_DIGITS else NUMERIC
+    return None
+
+
+def fit_name(name: str) -> str:
+    """A name that PostgreSQL keeps as it is: one of over 63 bytes is cut at a character and
+    gets eight hexadecimal digits of its digest, so that two long names stay two names."""
+    if len(name.encode()) <= NAME_BYTES:
+        return name
+    mark = "_" + hashlib.sha256(name.encode()).hexdigest()[:8]
+    kept = name.encode()[: NAME_BYTES - len(mark)].decode(errors="ignore")
+    return kept + mark
+
+
+def fit_column_name(name: str) -> str:
+    """As fit_name, and out of the way of the system columns (section 5.6)."""
+    return fit_name(f"{name}_" if name in _SYSTEM_COLUMNS else name)

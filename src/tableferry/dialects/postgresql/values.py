@@ -1,0 +1,112 @@
+"""PostgreSQL values as kinds: what is selected, and how arrays are made and stored. Pure.
+
+Read as they are where the driver is exact; as text where it is not, or is slow (numeric).
+A date or timestamp that is infinite or far away wraps around in the driver, but always to before
+year 1, where no value that we store lies, so it is seen as a difference.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from tableferry import kinds
+from tableferry.dialects.postgresql.ddl import quote
+from tableferry.dialects.postgresql.types import kind_of
+from tableferry.errors import MisfitFound
+from tableferry.model import Kind, ReadColumn
+
+_INTS = {"smallint": pa.int16(), "integer": pa.int32(), "bigint": pa.int64()}
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """How one column is read: its expression, the Arrow type that must arrive, the decoder."""
+
+    expression: str
+    arrives: pa.DataType
+    decode: Callable[[pa.Array], pa.Array]
+
+
+def _same(array: pa.Array) -> pa.Array:
+    return array
+
+
+def reading(column: ReadColumn) -> Reading:
+    value = f"t.{quote(column.column.name)}"
+    declared = column.column.declared
+    own = kind_of(declared)
+    kind = column.kind
+    if own is None or own.name != kind.name:
+        return _text_reading(value, kind)
+    match kind.name:
+        case "int":
+            return Reading(value, _INTS[declared], lambda array: array.cast(pa.int64()))
+        case "float" if declared == "real":
+            return Reading(value, pa.float32(), lambda array: array.cast(pa.float64()))
+        case "decimal" | "numeric":
+            return _text_reading(value, kind)
+    return Reading(value, kinds.arrow_type(kind), _same)
+
+
+def _text_reading(value: str, kind: Kind) -> Reading:
+    return Reading(f"{value}::text", pa.string(), lambda array: from_text(array, kind))
+
+
+def from_text(array: pa.Array, kind: Kind) -> pa.Array:
+    """Values of a kind from PostgreSQL's text of them. Raises MisfitFound where one is none."""
+    match kind.name:
+        case "text":
+            return array
+        case "numeric":
+            return kinds.canonical_numerics(array)
+        case "bytes":
+            return array.cast(pa.binary())
+    try:
+        return array.cast(kinds.arrow_type(kind))
+    except pa.ArrowInvalid as error:
+        raise MisfitFound(f"a value is no {kind.name}", columns=[]) from error
+
+
+@dataclass(frozen=True, slots=True)
+class Storing:
+    """How an array of a kind goes into a column: as itself after ``encode``, or, where the driver
+    cannot send the type, as text into a staging table and from there by a cast."""
+
+    encode: Callable[[pa.Array], pa.Array]
+    staged: bool = False
+
+
+def storing(column: ReadColumn) -> Storing:
+    declared = column.column.declared
+    own = kind_of(declared)
+    if own is None or own.name != column.kind.name:
+        return Storing(_as_text, staged=True)
+    if own.name == "numeric":
+        return Storing(_same, staged=True)
+    if own.name == "int":
+        return Storing(lambda array: array.cast(_INTS[declared]))
+    return Storing(_same)
+
+
+def _as_text(array: pa.Array) -> pa.Array:
+    return array.cast(pa.string())
+
+
+def misfits(array: pa.Array, column: ReadColumn) -> kinds.Mask | None:
+    """Values that the column's own type would refuse, or round or cut without a word."""
+    own = kind_of(column.column.declared)
+    if own is None or own.name != column.kind.name:
+        return None
+    if own.name == "text" and column.kind.name == "text" and own.length == column.kind.length:
+        # Checked when the array was made.
+        return None
+    if own.name == "decimal" and array.type.precision > own.precision:
+        limit = pa.scalar(10 ** (own.precision - own.scale))
+        beyond = pc.greater_equal(pc.abs(array), limit).fill_null(False)
+        return np.asarray(beyond.to_numpy(zero_copy_only=False), dtype=bool)
+    return kinds.misfits(array, own)

@@ -1,0 +1,40 @@
+"""SQLite: a file that holds any value in any column."""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager
+
+from tableferry.dialects.base import Dialect, Endpoint, Hold, Statements
+from tableferry.dialects.sqlite.hold import LockedFile, WatchedFile
+from tableferry.dialects.sqlite.session import SqliteSession
+from tableferry.dialects.sqlite.types import candidates
+from tableferry.errors import UsageError
+from tableferry.model import Candidate, Column, Kind
+
+_ONE_WAY = "This version migrates from SQLite to PostgreSQL; --verify reads either way."
+
+
+class SqliteDialect(Dialect):
+    name = "sqlite"
+
+    @property
+    def statements(self) -> Statements:
+        raise UsageError("Writing to SQLite is not there yet.", hint=_ONE_WAY)
+
+    def candidates(self, column: Column) -> tuple[Candidate, ...]:
+        return candidates(column)
+
+    def type_for(self, kind: Kind) -> str:
+        raise UsageError("Writing to SQLite is not there yet.", hint=_ONE_WAY)
+
+    def fit_name(self, name: str) -> str:
+        return name
+
+    def fit_column_name(self, name: str) -> str:
+        return name
+
+    def open(self, endpoint: Endpoint) -> SqliteSession:
+        return SqliteSession(endpoint)
+
+    def hold(self, endpoint: Endpoint, *, locked: bool) -> AbstractContextManager[Hold]:
+        return LockedFile(endpoint) if locked else WatchedFile(endpoint)

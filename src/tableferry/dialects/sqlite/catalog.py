@@ -1,0 +1,323 @@
+"""What a SQLite file holds: its tables, and the objects that cannot be carried.
+
+Everything is asked of the pragma functions ("PRAGMA Statements", sqlite.org), which see through
+every way of writing a definition; the driver's own metadata calls guess types from values.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import replace
+from typing import Any
+
+import adbc_driver_sqlite.dbapi
+
+from tableferry.dialects.sqlite.connection import rows
+from tableferry.dialects.sqlite.values import quote
+from tableferry.model import (
+    Column,
+    ForeignKey,
+    Identity,
+    Index,
+    IndexColumn,
+    Key,
+    LeftBehind,
+    Schema,
+    Table,
+    TableName,
+)
+
+_SCHEMA = "main"
+_GENERATED = (2, 3)  # table_xinfo.hidden: virtual, stored
+_ROWID_NAMES = ("rowid", "_rowid_", "oid")
+_SAMPLE = 256
+
+_STRANGER_KINDS = {
+    "virtual": "a virtual table belongs to a SQLite module; its content is not a table's",
+    "shadow": "it is the private storage of a virtual table",
+}
+
+
+class _Catalog:
+    """The catalog's rows, fetched in a few statements and grouped by table."""
+
+    def __init__(self, connection: adbc_driver_sqlite.dbapi.Connection) -> None:
+        self._connection = connection
+        self.tables = rows(
+            connection,
+            "SELECT name, type, wr FROM pragma_table_list WHERE schema = 'main' "
+            "AND substr(name, 1, 7) <> 'sqlite_' ORDER BY name",
+            "name, type, wr",
+        )
+        self.sql = {
+            (kind, name): (table, sql)
+            for kind, name, table, sql in rows(
+                connection,
+                "SELECT type, name, tbl_name, coalesce(sql, '') AS sql FROM sqlite_schema",
+                "type, name, tbl_name, sql",
+            )
+        }
+        self.columns = self._by_table(
+            "pragma_table_xinfo", 'name, type, "notnull", dflt_value, pk, hidden', "cid"
+        )
+        self.indexes = self._by_table("pragma_index_list", 'name, "unique", origin, partial', "seq")
+        self.foreign_keys = self._by_table(
+            "pragma_foreign_key_list", 'id, "table", "from", "to", on_update, on_delete', "id, seq"
+        )
+        self.index_columns: dict[str, list[Any]] = defaultdict(list)
+        for index, *row in rows(
+            connection,
+            "SELECT m.name AS name, x.cid AS cid, x.name AS col, x.desc AS d, x.coll AS coll "
+            "FROM sqlite_schema m JOIN pragma_index_xinfo(m.name) x "
+            "WHERE m.type = 'index' AND x.key = 1 ORDER BY m.name, x.seqno",
+            "name, cid, col, d, coll",
+        ):
+            self.index_columns[index].append(row)
+        self.sequences = self._sequences()
+
+    def _by_table(self, pragma: str, columns: str, order: str) -> dict[str, list[Any]]:
+        grouped: dict[str, list[Any]] = defaultdict(list)
+        listed = ", ".join(f"x.{column.strip()}" for column in columns.split(","))
+        numbered = listed.split(", ")
+        query = (
+            "SELECT m.name AS owner, "
+            + ", ".join(f"{column} AS c{i}" for i, column in enumerate(numbered))
+            + f" FROM sqlite_schema m JOIN {pragma}(m.name) x WHERE m.type = 'table'"
+            + f" ORDER BY m.name, {', '.join(f'x.{part}' for part in order.split(', '))}"
+        )
+        names = ", ".join(["owner", *(f"c{i}" for i in range(len(numbered)))])
+        for owner, *row in rows(self._connection, query, names):
+            grouped[owner].append(row)
+        return grouped
+
+    def _sequences(self) -> dict[str, int]:
+        if ("table", "sqlite_sequence") not in self.sql:
+            return {}
+        query = "SELECT name, seq FROM sqlite_sequence WHERE typeof(seq) = 'integer'"
+        return dict(rows(self._connection, query, "name, seq"))
+
+    def number(self, query: str) -> int:
+        with self._connection.cursor() as cursor:
+            cursor.execute(query)
+            row = cursor.fetchone()
+        return int(row[0]) if row is not None and row[0] is not None else 0
+
+
+def inspect(connection: adbc_driver_sqlite.dbapi.Connection) -> Schema:
+    """Every ordinary table of the file, its rows counted, and what cannot be carried."""
+    catalog = _Catalog(connection)
+    left: list[LeftBehind] = []
+    tables = []
+    for name, kind, without_rowid in catalog.tables:
+        if kind == "table":
+            tables.append(_table(catalog, name, bool(without_rowid), left))
+        elif kind in _STRANGER_KINDS:
+            left.append(LeftBehind(f"{kind} table", name, name, _STRANGER_KINDS[kind]))
+    for (kind, name), (table, _) in catalog.sql.items():
+        if kind in ("view", "trigger"):
+            left.append(
+                LeftBehind(kind, name, table, f"{kind}s are not translated yet; create it by hand")
+            )
+    return Schema(tuple(_with_parent_keys(tables)), tuple(left))
+
+
+def _table(catalog: _Catalog, name: str, without_rowid: bool, left: list[LeftBehind]) -> Table:
+    columns = tuple(
+        Column(
+            name=column,
+            declared=declared,
+            nullable=not notnull,
+            default=default,
+            generated=hidden in _GENERATED,
+        )
+        for column, declared, notnull, default, _, hidden in catalog.columns[name]
+        if hidden != 1
+    )
+    _name_what_columns_lose(catalog, name, columns, left)
+    primary_key = _primary_key(catalog, name, without_rowid, left)
+    locator = "" if without_rowid else _locator(columns)
+    uniques, indexes = _indexes(catalog, name, left)
+    count = catalog.number(f"SELECT count(*) FROM {quote(name)} NOT INDEXED")
+    return Table(
+        name=TableName(_SCHEMA, name),
+        columns=columns,
+        primary_key=primary_key,
+        uniques=uniques,
+        foreign_keys=_foreign_keys(catalog, name),
+        indexes=indexes,
+        identity=_identity(catalog, name, primary_key, without_rowid),
+        rows=count,
+        size=count * _row_bytes(catalog, name, columns),
+        locator=locator,
+    )
+
+
+def _name_what_columns_lose(
+    catalog: _Catalog, name: str, columns: Iterable[Column], left: list[LeftBehind]
+) -> None:
+    for column in columns:
+        if column.generated:
+            left.append(
+                LeftBehind(
+                    "generated column",
+                    column.name,
+                    name,
+                    "its values arrive in a plain column; the expression is not translated yet",
+                )
+            )
+        elif column.default is not None:
+            left.append(
+                LeftBehind(
+                    "default",
+                    column.name,
+                    name,
+                    f"defaults are not translated yet: {column.default}",
+                )
+            )
+    for number in range(_checks(catalog.sql[("table", name)][1])):
+        left.append(
+            LeftBehind("check", f"number {number + 1}", name, "checks are not translated yet")
+        )
+
+
+def _checks(sql: str) -> int:
+    """How many CHECK constraints a table's definition has, strings and comments apart."""
+    bare = re.sub(
+        r"'(?:[^']|'')*'|\"(?:[^\"]|\"\")*\"|`(?:[^`]|``)*`|\[[^\]]*\]|--[^\n]*|/\*.*?(?:\*/|\Z)",
+        " ",
+        sql,
+        flags=re.DOTALL,
+    )
+    return len(re.findall(r"\bCHECK\s*\(", bare, flags=re.IGNORECASE))
+
+
+def _primary_key(
+    catalog: _Catalog, name: str, without_rowid: bool, left: list[LeftBehind]
+) -> Key | None:
+    members = sorted(
+        (pk, column, notnull) for column, _, notnull, _, pk, _ in catalog.columns[name] if pk
+    )
+    if not members:
+        return None
+    key = Key(tuple(column for _, column, _ in members))
+    # A primary key of a rowid table may hold NULLs ("CREATE TABLE", 3.5, a bug that was kept).
+    nullable = [column for _, column, notnull in members if not notnull]
+    if without_rowid or not nullable or _is_rowid_alias(catalog, name):
+        return key
+    nulls = " OR ".join(f"{quote(column)} IS NULL" for column in nullable)
+    if not catalog.number(f"SELECT EXISTS (SELECT 1 FROM {quote(name)} NOT INDEXED WHERE {nulls})"):
+        return key
+    left.append(
+        LeftBehind(
+            "primary key",
+            ", ".join(key.columns),
+            name,
+            "it holds NULLs, which SQLite allows and PostgreSQL does not",
+        )
+    )
+    return None
+
+
+def _is_rowid_alias(catalog: _Catalog, name: str) -> bool:
+    """Whether the primary key is the rowid itself: then it has no index of its own."""
+    return all(origin != "pk" for _, _, origin, _ in catalog.indexes[name])
+
+
+def _locator(columns: Iterable[Column]) -> str:
+    taken = {column.name.lower() for column in columns}
+    return next((name for name in _ROWID_NAMES if name not in taken), "")
+
+
+def _indexes(
+    catalog: _Catalog, name: str, left: list[LeftBehind]
+) -> tuple[tuple[Key, ...], tuple[Index, ...]]:
+    uniques: list[Key] = []
+    indexes: list[Index] = []
+    for index, unique, origin, partial in reversed(catalog.indexes[name]):
+        columns = catalog.index_columns[index]
+        if origin == "pk":
+            continue
+        reason = _unportable(columns, partial)
+        if reason:
+            what = "unique constraint" if origin == "u" else "index"
+            label = (
+                ", ".join(str(column) for _, column, _, _ in columns) if origin == "u" else index
+            )
+            left.append(LeftBehind(what, label, name, reason))
+        elif origin == "u":
+            uniques.append(Key(tuple(column for _, column, _, _ in columns)))
+        else:
+            parts = tuple(IndexColumn(column, bool(desc)) for _, column, desc, _ in columns)
+            indexes.append(Index(index, parts, bool(unique)))
+    return tuple(uniques), tuple(indexes)
+
+
+def _unportable(columns: list[Any], partial: int) -> str:
+    if partial:
+        return "partial indexes are not translated yet"
+    if any(column is None for _, column, _, _ in columns):
+        return "indexes on expressions are not translated yet"
+    collations = {str(collation).upper() for _, _, _, collation in columns} - {"BINARY"}
+    if collations:
+        return f"the collation {', '.join(sorted(collations))} is not translated yet"
+    return ""
+
+
+def _foreign_keys(catalog: _Catalog, name: str) -> tuple[ForeignKey, ...]:
+    grouped: dict[int, list[Any]] = defaultdict(list)
+    for number, *row in catalog.foreign_keys[name]:
+        grouped[number].append(row)
+    return tuple(
+        ForeignKey(
+            columns=tuple(column for _, column, _, _, _ in parts),
+            parent=TableName(_SCHEMA, parts[0][0]),
+            # Without a column list the parent's primary key is meant; see _with_parent_keys.
+            parent_columns=tuple(to for _, _, to, _, _ in parts if to is not None),
+            on_update=parts[0][3],
+            on_delete=parts[0][4],
+        )
+        for _, parts in sorted(grouped.items(), reverse=True)
+    )
+
+
+def _with_parent_keys(tables: list[Table]) -> Iterable[Table]:
+    """Foreign keys with all names as their owners write them: SQLite compares without case."""
+    by_name = {table.name.name.lower(): table for table in tables}
+    for table in tables:
+        keys = tuple(
+            _resolved(key, table, by_name.get(key.parent.name.lower()))
+            for key in table.foreign_keys
+        )
+        yield replace(table, foreign_keys=keys)
+
+
+def _resolved(key: ForeignKey, child: Table, parent: Table | None) -> ForeignKey:
+    columns = _as_written(key.columns, child)
+    if parent is None:
+        return replace(key, columns=columns)
+    primary = parent.primary_key.columns if parent.primary_key else ()
+    parent_columns = _as_written(key.parent_columns or primary, parent)
+    return replace(key, columns=columns, parent=parent.name, parent_columns=parent_columns)
+
+
+def _as_written(names: Iterable[str], table: Table) -> tuple[str, ...]:
+    written = {column.name.lower(): column.name for column in table.columns}
+    return tuple(written.get(name.lower(), name) for name in names)
+
+
+def _identity(
+    catalog: _Catalog, name: str, key: Key | None, without_rowid: bool
+) -> Identity | None:
+    if key is None or len(key.columns) != 1 or without_rowid or not _is_rowid_alias(catalog, name):
+        return None
+    largest = catalog.number(f"SELECT max({quote(key.columns[0])}) FROM {quote(name)}")
+    return Identity(key.columns[0], max(largest, catalog.sequences.get(name, 0), 0) + 1)
+
+
+def _row_bytes(catalog: _Catalog, name: str, columns: Iterable[Column]) -> int:
+    """Estimated bytes of a row, from the first ones: batches are bounded by it."""
+    lengths = " + ".join(f"ifnull(octet_length({quote(column.name)}), 0)" for column in columns)
+    query = f"SELECT {lengths} AS n FROM {quote(name)} NOT INDEXED LIMIT {_SAMPLE}"
+    return max(1, catalog.number(f"SELECT CAST(avg(n) AS INTEGER) FROM ({query})"))

@@ -1,0 +1,247 @@
+"""SQLite values as kinds: the SQL that reads a column, and what is made of the arrays. Pure.
+
+The driver guesses the Arrow type of a column from the values of its first batch. So every
+statement here starts with a header row of literals that fixes each type, the stream's schema is
+checked before a row is used, and the header row is dropped. What a column of a fixed type does
+with a value of another storage class then decides how it may be read:
+
+- int64 raises on reals, text and blobs; double raises on text and blobs. Nothing is silent but
+  an integer in a double, rounded from 2^53 on; the kinds that read doubles reject such values.
+- string prints numbers (an integer in its digits, a real with six), and takes a blob's bytes for
+  text. Where numbers could pass, the typed read is used; blobs are kept out by a guard, a
+  condition on the row, and then missing rows tell that there are some.
+
+The typed read keeps every storage class apart in columns of their own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from tableferry import kinds, temporal
+from tableferry.dialects.base import ColumnValues
+from tableferry.dialects.sqlite.types import affinity
+from tableferry.model import Candidate, Column, Kind, ReadColumn
+
+HEADER_TYPES: dict[str, pa.DataType] = {
+    "0": pa.int64(),
+    "0.0": pa.float64(),
+    "''": pa.string(),
+    "x''": pa.binary(),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Decoded:
+    """Values of a kind's Arrow type, NULL where ``misfits`` is set; see base.Batch.respelled."""
+
+    array: pa.Array
+    misfits: kinds.Mask | None = None
+    respelled: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """How one column is read: expressions, a header literal for each, and what decodes them.
+
+    ``guard`` is a condition that holds for rows which the expressions would silently misread.
+    """
+
+    expressions: tuple[str, ...]
+    headers: tuple[str, ...]
+    decode: Callable[[Sequence[pa.Array]], Decoded]
+    guard: str = ""
+
+
+def quote(name: str) -> str:
+    return '"' + name.replace('"', '""') + '"'
+
+
+def reference(column: Column) -> str:
+    # Always with the table's alias: SQLite takes an unknown "name" alone for a string literal.
+    return f"t.{quote(column.name)}"
+
+
+def reading(column: ReadColumn) -> Reading:
+    """The cheapest way to read the column as its kind that changes no value silently."""
+    value = reference(column.column)
+    kind = column.kind
+    group = affinity(column.column.declared)
+    if column.merges:
+        return typed_reading(column)
+    if kind.name in ("int", "bool"):
+        return Reading((value,), ("0",), lambda arrays: _from_ints(arrays[0], kind))
+    if (kind.name == "float" and group == "REAL") or kind.name == "decimal":
+        return Reading((value,), ("0.0",), lambda arrays: _from_doubles(arrays[0], kind))
+    if (kind.name == "text" and group == "TEXT") or kind.name in temporal.KINDS:
+        # No number prints as a date or a time, so only blobs could pass for one.
+        return Reading(
+            (value,), ("''",), lambda arrays: _from_text(arrays[0], kind), f"{value} >= x''"
+        )
+    if kind.name == "bytes":
+        # Sorted before every blob stand numbers and text.
+        return Reading((value,), ("x''",), lambda arrays: Decoded(arrays[0]), f"{value} < x''")
+    return typed_reading(column)
+
+
+def typed_reading(column: ReadColumn) -> Reading:
+    """Five columns a value: its storage class, and the value in the column of its class."""
+    value = reference(column.column)
+    candidate = Candidate(column.kind, column.merges)
+
+    def of_class(name: str) -> str:
+        return f"CASE WHEN typeof({value}) = '{name}' THEN {value} END"
+
+    return Reading(
+        (f"typeof({value})", *map(of_class, ("integer", "real", "text", "blob"))),
+        ("''", "0", "0.0", "''", "x''"),
+        lambda arrays: TypedValues(arrays).decode(candidate),
+    )
+
+
+def _from_ints(array: pa.Array, kind: Kind) -> Decoded:
+    if kind.name == "bool":
+        return Decoded(*kinds.ints_to_bool(array))
+    return Decoded(array, kinds.misfits(array, kind))
+
+
+def _from_doubles(array: pa.Array, kind: Kind) -> Decoded:
+    if kind.name == "decimal":
+        return Decoded(*kinds.doubles_to_decimal(array, kind.precision, kind.scale))
+    return Decoded(array)
+
+
+def _from_text(array: pa.Array, kind: Kind) -> Decoded:
+    if kind.name in temporal.KINDS:
+        return Decoded(*temporal.parse(array, kind))
+    return Decoded(array, kinds.misfits(array, kind))
+
+
+# Which storage classes a kind takes as they are.
+_OWN_CLASSES: dict[str, frozenset[str]] = {
+    "int": frozenset({"integer"}),
+    "bool": frozenset({"integer"}),
+    "float": frozenset({"real"}),
+    "decimal": frozenset({"integer", "real"}),
+    "numeric": frozenset({"integer", "real"}),
+    "text": frozenset({"text"}),
+    "bytes": frozenset({"blob"}),
+}
+# What text and bytes take by its text where they merge.
+_MERGED_CLASSES: dict[str, frozenset[str]] = {
+    "float": frozenset({"real", "integer"}),
+    "text": frozenset({"text", "integer", "real"}),
+    "bytes": frozenset({"text", "integer", "real", "blob"}),
+}
+
+
+class TypedValues(ColumnValues):
+    """A batch of one column read by ``typed_reading``: five arrays of equal length."""
+
+    def __init__(self, arrays: Sequence[pa.Array]) -> None:
+        self._class, self._integer, self._real, self._text, self._blob = arrays
+
+    def __len__(self) -> int:
+        return len(self._class)
+
+    def classes(self) -> frozenset[str]:
+        return frozenset(pc.unique(self._class).to_pylist()) - {"null"}
+
+    def misfits(self, candidate: Candidate) -> list[int]:
+        bad = self.decode(candidate).misfits
+        return [] if bad is None else np.flatnonzero(bad).tolist()
+
+    def show(self, position: int) -> str:
+        name = self._class[position].as_py()
+        if name == "null":
+            return "NULL"
+        if name == "blob":
+            return f"x'{self._blob[position].as_py().hex()}'"
+        if name == "text":
+            raw: bytes = self._text.cast(pa.binary())[position].as_py()
+            return repr(raw.decode("utf-8", "backslashreplace"))
+        array = self._integer if name == "integer" else self._real
+        return repr(array[position].as_py())
+
+    def decode(self, candidate: Candidate) -> Decoded:
+        kind = candidate.kind
+        own = _OWN_CLASSES.get(kind.name, frozenset({"text"}))
+        taken = _MERGED_CLASSES.get(kind.name, own) if candidate.merges else own
+        strangers = self._outside(taken)
+        decoded = self._decode_taken(kind, candidate.merges)
+        bad = _either(_either(strangers, decoded.misfits), kinds.misfits(decoded.array, kind))
+        return Decoded(decoded.array, bad, decoded.respelled)
+
+    def _outside(self, taken: frozenset[str]) -> kinds.Mask | None:
+        if self.classes() <= taken:
+            return None
+        inside = pc.is_in(self._class, pa.array([*taken, "null"], pa.string()))
+        return np.asarray(~inside.to_numpy(zero_copy_only=False), dtype=bool)
+
+    def _decode_taken(self, kind: Kind, merges: bool) -> Decoded:
+        match kind.name:
+            case "int":
+                return Decoded(self._integer)
+            case "bool":
+                return Decoded(*kinds.ints_to_bool(self._integer))
+            case "float":
+                return self._floats() if merges else Decoded(self._real)
+            case "decimal":
+                return self._decimals(kind)
+            case "numeric":
+                return Decoded(self._numerics())
+            case "text":
+                return Decoded(self._as_text() if merges else self._text)
+            case "bytes":
+                return Decoded(self._as_bytes() if merges else self._blob)
+        return Decoded(*temporal.parse(self._text, kind))
+
+    def _floats(self) -> Decoded:
+        integers = self._integer.fill_null(0).to_numpy(zero_copy_only=False)
+        bad = np.abs(integers.astype(np.float64)) > 2.0**53
+        exact = pc.if_else(pa.array(~bad), self._integer, None).cast(pa.float64())
+        return Decoded(pc.coalesce(self._real, exact), bad if bad.any() else None)
+
+    def _decimals(self, kind: Kind) -> Decoded:
+        reals, bad = kinds.doubles_to_decimal(self._real, kind.precision, kind.scale)
+        whole = 10 ** (kind.precision - kind.scale)
+        integers = self._integer.fill_null(0).to_numpy(zero_copy_only=False)
+        too_long = (integers >= whole) | (integers <= -whole)
+        units = np.where(too_long, 0, integers) * 10**kind.scale
+        exact = kinds.decimals_from_units(units, self._integer, kind.precision, kind.scale)
+        return Decoded(pc.coalesce(reals, exact), _either(bad, too_long))
+
+    def _numerics(self) -> pa.Array:
+        # repr is the shortest decimal that reads back as the same double.
+        texts = [
+            str(i) if i is not None else None if r is None else _numeric(r)
+            for i, r in zip(self._integer.to_pylist(), self._real.to_pylist(), strict=True)
+        ]
+        return pa.array(texts, pa.string())
+
+    def _numbers_as_text(self) -> pa.Array:
+        texts = [None if r is None else repr(r) for r in self._real.to_pylist()]
+        return pc.coalesce(self._integer.cast(pa.string()), pa.array(texts, pa.string()))
+
+    def _as_text(self) -> pa.Array:
+        return pc.coalesce(self._text, self._numbers_as_text())
+
+    def _as_bytes(self) -> pa.Array:
+        text = self._text.cast(pa.binary())
+        return pc.coalesce(self._blob, text, self._numbers_as_text().cast(pa.binary()))
+
+
+def _numeric(value: float) -> str:
+    return kinds.canonical_numeric(Decimal(repr(value)))
+
+
+def _either(first: kinds.Mask | None, second: kinds.Mask | None) -> kinds.Mask | None:
+    if first is None or second is None:
+        return second if first is None else first
+    return first | second

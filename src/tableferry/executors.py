@@ -1,0 +1,256 @@
+"""Where tasks run: in this process, or in worker processes started for the run.
+
+A worker is a fresh interpreter that never imports the caller's main module, so a script needs no
+main guard and a notebook works. Tasks and results travel as pickles through pipes that only the
+two processes hold; no password is on a command line or in an environment.
+
+    coordinator ── tasks ──▶ worker        one at a time, by a thread per worker
+                ◀─ events, result ──
+                ── its standard input ──▶  ends when the coordinator ends, however it does;
+                                           the worker then ends at once
+"""
+
+from __future__ import annotations
+
+import os
+import pickle
+import queue
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Callable
+from concurrent.futures import Executor, Future
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any, ParamSpec, TypeVar
+
+from tableferry.errors import RunFailed, TableferryError, WorkerDied
+from tableferry.processes import environment_without_secrets
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+EventSink = Callable[[Any], None]
+
+_PACKAGE_ROOT = str(Path(__file__).resolve().parents[1])
+_MAIN = "import sys; sys.path.append(sys.argv[1]); from tableferry import executors; " + (
+    "executors.serve(int(sys.argv[2]), int(sys.argv[3]))"
+)
+
+
+def _ignore(_: Any) -> None:
+    pass
+
+
+_sink: EventSink = _ignore
+
+
+def emit(event: Any) -> None:
+    """Tells the coordinator of progress, from within a task. Events are small and picklable."""
+    _sink(event)
+
+
+class InlineExecutor(Executor):
+    """Runs each task where it is submitted, before submit returns."""
+
+    def __init__(self, on_event: EventSink = _ignore) -> None:
+        self._on_event = on_event
+
+    def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
+        global _sink
+        future: Future[T] = Future()
+        future.set_running_or_notify_cancel()
+        _sink = self._on_event
+        try:
+            future.set_result(fn(*args, **kwargs))
+        except Exception as error:  # noqa: BLE001 - it belongs to the future, whatever it is
+            future.set_exception(error)
+        finally:
+            _sink = _ignore
+        return future
+
+
+class ProcessExecutor(Executor):
+    """A fixed number of worker processes. When one dies, every unfinished task fails with
+    WorkerDied and the others are ended: what they were doing is unknown to the run."""
+
+    def __init__(self, workers: int, on_event: EventSink = _ignore) -> None:
+        self._on_event = on_event
+        self._tasks: queue.SimpleQueue[tuple[Future[Any], bytes] | None] = queue.SimpleQueue()
+        self._broken: WorkerDied | None = None
+        self._closing = False
+        self._lock = threading.Lock()
+        self._workers: list[_Worker] = []
+        try:
+            for _ in range(workers):
+                self._workers.append(_Worker())
+        except BaseException:
+            self._kill()
+            raise
+        self._threads = [
+            threading.Thread(target=self._serve, args=(worker,), daemon=True)
+            for worker in self._workers
+        ]
+        for thread in self._threads:
+            thread.start()
+
+    @property
+    def pids(self) -> tuple[int, ...]:
+        return tuple(worker.process.pid for worker in self._workers)
+
+    def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
+        future: Future[T] = Future()
+        with self._lock:
+            if self._broken is not None:
+                future.set_exception(self._broken)
+            elif self._closing:
+                raise RuntimeError("submit after shutdown")
+            else:
+                self._tasks.put((future, pickle.dumps((fn, args, kwargs))))
+        return future
+
+    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
+        """Ends the workers: after their tasks, or at once where ``cancel_futures`` is set."""
+        with self._lock:
+            self._closing = True
+        if cancel_futures:
+            self._drain(None)
+            self._kill()
+        for _ in self._threads:
+            self._tasks.put(None)
+        if wait:
+            for thread in self._threads:
+                thread.join()
+            for worker in self._workers:
+                worker.end()
+
+    def _serve(self, worker: _Worker) -> None:
+        while (item := self._tasks.get()) is not None:
+            future, task = item
+            if not future.set_running_or_notify_cancel():
+                continue
+            try:
+                result = worker.run(task, self._on_event)
+            except (EOFError, OSError):
+                self._break(worker, future)
+                return
+            except Exception as error:  # noqa: BLE001 - it belongs to the future
+                future.set_exception(error)
+            else:
+                future.set_result(result)
+
+    def _break(self, worker: _Worker, future: Future[Any]) -> None:
+        worker.process.wait()
+        error = WorkerDied(
+            f"A worker process {_ending(worker.process.returncode)}.",
+            hint="If the machine ran out of memory, use fewer --workers, then run again.",
+        )
+        with self._lock:
+            if self._closing:
+                error = WorkerDied("The run was ended.")
+            self._broken = self._broken or error
+        self._kill()
+        self._drain(error)
+        future.set_exception(error)
+
+    def _drain(self, error: Exception | None) -> None:
+        while True:
+            try:
+                item = self._tasks.get_nowait()
+            except queue.Empty:
+                return
+            if item is None:
+                continue
+            if error is None:
+                item[0].cancel()
+            elif item[0].set_running_or_notify_cancel():
+                item[0].set_exception(error)
+
+    def _kill(self) -> None:
+        for worker in self._workers:
+            worker.process.kill()
+
+
+def _ending(code: int | None) -> str:
+    if code is not None and code < 0:
+        name = signal.Signals(-code).name
+        killed = " (out of memory, perhaps)" if code == -signal.SIGKILL else ""
+        return f"was ended by {name}{killed}"
+    return f"ended with exit code {code}"
+
+
+class _Worker:
+    """One worker process and the coordinator's ends of its pipes."""
+
+    def __init__(self) -> None:
+        their_tasks, our_tasks = os.pipe()
+        our_answers, their_answers = os.pipe()
+        try:
+            self.process = subprocess.Popen(
+                [sys.executable, "-c", _MAIN, _PACKAGE_ROOT, str(their_tasks), str(their_answers)],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.DEVNULL,
+                env=environment_without_secrets(os.environ),
+                pass_fds=(their_tasks, their_answers),
+            )
+        except BaseException:
+            os.close(our_tasks)
+            os.close(our_answers)
+            raise
+        finally:
+            os.close(their_tasks)
+            os.close(their_answers)
+        self._tasks = Connection(our_tasks, readable=False)
+        self._answers = Connection(our_answers, writable=False)
+
+    def run(self, task: bytes, on_event: EventSink) -> Any:
+        """Runs one pickled task. Raises what it raised, or EOFError where the worker died."""
+        self._tasks.send_bytes(task)
+        while True:
+            kind, value = self._answers.recv()
+            if kind == "event":
+                on_event(value)
+            elif kind == "error":
+                raise value
+            else:
+                return value
+
+    def end(self) -> None:
+        self._tasks.close()
+        self._answers.close()
+        assert self.process.stdin is not None
+        self.process.stdin.close()
+        self.process.wait()
+
+
+def serve(tasks_fd: int, answers_fd: int) -> None:
+    """The life of a worker process: takes tasks until the pipe ends."""
+    global _sink
+    # Ctrl-C reaches the whole process group; what becomes of the workers is the coordinator's.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_end_with_coordinator, daemon=True).start()
+    tasks = Connection(tasks_fd, writable=False)
+    answers = Connection(answers_fd, readable=False)
+
+    def send_event(event: Any) -> None:
+        answers.send(("event", event))
+
+    _sink = send_event
+    while True:
+        try:
+            fn, args, kwargs = pickle.loads(tasks.recv_bytes())
+        except EOFError:
+            return
+        try:
+            answer = ("result", fn(*args, **kwargs))
+        except TableferryError as error:
+            answer = ("error", error)
+        except Exception as error:  # noqa: BLE001 - foreign errors may not survive pickling
+            answer = ("error", RunFailed(f"{type(error).__name__}: {error}"))
+        answers.send(answer)
+
+
+def _end_with_coordinator() -> None:
+    sys.stdin.buffer.read()
+    os._exit(1)

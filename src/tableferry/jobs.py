@@ -1,0 +1,89 @@
+"""Jobs in order of urgency over an executor: at most as many at once as there are workers.
+
+A job's outcome may add further jobs, so the stories in migration.py and verification.py say what
+follows what, and this module only when.
+"""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+from collections.abc import Callable
+from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
+from dataclasses import dataclass, field
+from enum import IntEnum
+from typing import Any
+
+
+class Urgency(IntEnum):
+    """Which waiting jobs go first: what others wait for goes before what ends a table."""
+
+    KEYS = 0
+    COPY = 1
+    SURVEY = 1
+    INDEX = 2
+    DIGEST = 3
+    FINISH = 4
+
+
+@dataclass(order=True)
+class _Job:
+    order: tuple[int, int, int]
+    task: Callable[[Any], Any] = field(compare=False)
+    argument: Any = field(compare=False)
+    then: Callable[[Any], None] = field(compare=False)
+    failed: Callable[[Exception], None] | None = field(compare=False)
+
+
+class Jobs:
+    def __init__(self, executor: Executor, at_once: int) -> None:
+        self._executor = executor
+        self._at_once = at_once
+        self._waiting: list[_Job] = []
+        self._running: dict[Future[Any], _Job] = {}
+        self._numbers = itertools.count()
+
+    def add(
+        self,
+        task: Callable[[Any], Any],
+        argument: Any,
+        then: Callable[[Any], None],
+        *,
+        urgency: Urgency,
+        size: int = 0,
+        failed: Callable[[Exception], None] | None = None,
+    ) -> None:
+        """Queues ``task(argument)``; among equally urgent jobs the larger ``size`` goes first.
+
+        ``then`` gets the result; ``failed`` may deal with an error, or raise it again to end all.
+        """
+        order = (int(urgency), -size, next(self._numbers))
+        heapq.heappush(self._waiting, _Job(order, task, argument, then, failed))
+
+    def withdraw(self, unwanted: Callable[[Any], bool]) -> int:
+        """Drops the waiting jobs whose argument is unwanted; answers how many."""
+        kept = [job for job in self._waiting if not unwanted(job.argument)]
+        dropped = len(self._waiting) - len(kept)
+        heapq.heapify(kept)
+        self._waiting = kept
+        return dropped
+
+    def run(self) -> None:
+        """Until no job is left. Raises the first error that no job deals with."""
+        while self._waiting or self._running:
+            while self._waiting and len(self._running) < self._at_once:
+                job = heapq.heappop(self._waiting)
+                self._running[self._executor.submit(job.task, job.argument)] = job
+            done, _ = wait(self._running, return_when=FIRST_COMPLETED)
+            for future in done:
+                self._conclude(self._running.pop(future), future)
+
+    @staticmethod
+    def _conclude(job: _Job, future: Future[Any]) -> None:
+        error = future.exception()
+        if error is None:
+            job.then(future.result())
+        elif job.failed is not None and isinstance(error, Exception):
+            job.failed(error)
+        else:
+            raise error

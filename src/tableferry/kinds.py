@@ -1,0 +1,234 @@
+"""Kinds: the meanings in which values cross and are compared. Pure.
+
+Each kind has one Arrow type. A value fits a kind when it can be had back unchanged from it; the
+functions here prove that, batch by batch, and answer with a mask of the values that do not fit
+instead of ever changing one. pyarrow's own casts cannot be trusted with this: 1.239 as
+decimal128(15,2) becomes 1.24 without an error.
+"""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import Any, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from tableferry.model import Kind
+
+# One boolean a value, set where it does not fit.
+Mask: TypeAlias = npt.NDArray[np.bool_]
+
+INT = Kind("int")
+BOOL = Kind("bool")
+FLOAT = Kind("float")
+NUMERIC = Kind("numeric")
+TEXT = Kind("text")
+BYTES = Kind("bytes")
+DATE = Kind("date")
+TIME = Kind("time")
+TIMESTAMP = Kind("timestamp")
+TIMESTAMPTZ = Kind("timestamptz")
+
+# A decimal of at most this many digits is one 64-bit word, and has one nearest double that no
+# other such decimal shares (IEEE 754 binary64 guarantees 15 significant digits).
+EXACT_DIGITS = 15
+DECIMAL_DIGITS = 18
+
+_ARROW_TYPES: dict[str, pa.DataType] = {
+    "int": pa.int64(),
+    "bool": pa.bool_(),
+    "float": pa.float64(),
+    "numeric": pa.string(),
+    "text": pa.string(),
+    "bytes": pa.binary(),
+    "date": pa.date32(),
+    "time": pa.time64("us"),
+    "timestamp": pa.timestamp("us"),
+    "timestamptz": pa.timestamp("us", "UTC"),
+}
+NAMES = (*_ARROW_TYPES, "decimal")
+
+
+def decimal(precision: int, scale: int) -> Kind:
+    """A decimal kind: at most 18 digits, ``scale`` of them after the point."""
+    return Kind("decimal", precision=precision, scale=scale)
+
+
+def arrow_type(kind: Kind) -> pa.DataType:
+    """The Arrow type in which values of this kind travel. numeric travels as canonical text."""
+    if kind.name == "decimal":
+        return pa.decimal128(kind.precision, kind.scale)
+    return _ARROW_TYPES[kind.name]
+
+
+def misfits(array: pa.Array, kind: Kind) -> Mask | None:
+    """Which values of an array of the kind's Arrow type break the limits of the kind.
+
+    Returns a boolean mask, or None where all fit. Text must be valid UTF-8 without NUL, since
+    PostgreSQL's text can hold neither (documentation, section 8.3); its length is counted in
+    characters, as PostgreSQL and the SQL standard do.
+    """
+    if kind.name == "int" and kind.bits < 64:
+        limit = 1 << (kind.bits - 1)
+        values = array.fill_null(0).to_numpy(zero_copy_only=False)
+        return _mask_or_none((values < -limit) | (values >= limit))
+    if kind.name in ("text", "numeric"):
+        return _text_misfits(array, kind.length)
+    return None
+
+
+def _text_misfits(array: pa.Array, length: int | None) -> Mask | None:
+    # The cheap tests over the whole buffer come first: in nearly every batch they settle it.
+    bad: Mask | None = None
+    if not _is_utf8(array) or _has_nul(array):
+        values = array.cast(pa.binary()).to_pylist()
+        bad = np.array([v is not None and not is_text(v) for v in values], dtype=bool)
+    if length is not None:
+        checked = array if bad is None else pc.if_else(pa.array(~bad), array, None)
+        longer = pc.greater(pc.utf8_length(checked), length).fill_null(False)
+        mask = longer.to_numpy(zero_copy_only=False)
+        bad = mask if bad is None else bad | mask
+    return None if bad is None else _mask_or_none(bad)
+
+
+def is_text(value: bytes) -> bool:
+    """Whether these bytes are text for both databases: valid UTF-8 without NUL."""
+    if b"\0" in value:
+        return False
+    try:
+        value.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+def _is_utf8(array: pa.Array) -> bool:
+    try:
+        array.validate(full=True)
+    except pa.ArrowInvalid:
+        return False
+    return True
+
+
+def _has_nul(array: pa.Array) -> bool:
+    _, offsets, data = array.buffers()
+    if data is None or len(array) == 0:
+        return False
+    bounds = np.frombuffer(offsets, dtype=np.int32)
+    start, end = bounds[array.offset], bounds[array.offset + len(array)]
+    return b"\0" in memoryview(data)[start:end].tobytes()
+
+
+def _mask_or_none(mask: npt.NDArray[Any]) -> Mask | None:
+    return mask if mask.any() else None
+
+
+def ints_to_bool(array: pa.Array) -> tuple[pa.Array, Mask | None]:
+    """int64 to bool: only 0 and 1 fit. Returns the array (NULL for a misfit) and the misfits."""
+    values = array.fill_null(0).to_numpy(zero_copy_only=False)
+    bad = _mask_or_none((values != 0) & (values != 1))
+    return _nulled(array, bad).cast(pa.bool_()), bad
+
+
+def doubles_to_decimal(array: pa.Array, precision: int, scale: int) -> tuple[pa.Array, Mask | None]:
+    """float64 to decimal128(precision, scale) by each double's shortest round-trip decimal.
+
+    Proof: n = rint(d * 10^scale) with |n| < 10^15 is a decimal of at most 15 digits; where
+    n / 10^scale (one correctly rounded division of two exact doubles) is d again, no other
+    decimal of at most 15 digits has d for its nearest double, so n * 10^-scale is the shortest.
+    The few values beyond 15 digits go through Python's repr, which is shortest by definition.
+    Doubles from 2^53 on are misfits here: an integer may have been rounded to reach them.
+
+    Returns the array (NULL for a misfit) and the misfits.
+    """
+    doubles = array.fill_null(0.0).to_numpy(zero_copy_only=False)
+    with np.errstate(invalid="ignore", over="ignore"):
+        power = 10.0**scale
+        scaled = np.rint(doubles * power)
+        limit = 10.0 ** min(precision, EXACT_DIGITS)
+        proven = (np.abs(scaled) < limit) & (scaled / power == doubles)
+        units = np.where(proven, scaled, 0.0).astype(np.int64)
+    bad: Mask | None = None
+    if not proven.all():
+        bad = np.zeros(len(doubles), dtype=bool)
+        for i in np.flatnonzero(~proven):
+            exact = _shortest_units(float(doubles[i]), precision, scale)
+            if exact is None:
+                bad[i] = True
+            else:
+                units[i] = exact
+        bad = _mask_or_none(bad)
+    return decimals_from_units(units, _nulled(array, bad), precision, scale), bad
+
+
+def _shortest_units(value: float, precision: int, scale: int) -> int | None:
+    if not abs(value) < 2.0**53:
+        return None
+    return exact_units(Decimal(repr(value)), precision, scale)
+
+
+def exact_units(value: Decimal, precision: int, scale: int) -> int | None:
+    """``value`` in units of 10^-scale, or None where it is not a whole number of them or has
+    more than ``precision`` digits then."""
+    if not value.is_finite():
+        return None
+    sign, digits, exponent = value.as_tuple()
+    assert isinstance(exponent, int)
+    shift = exponent + scale
+    if len(digits) + shift > precision + 1:
+        return None
+    magnitude = int("".join(map(str, digits)))
+    if shift >= 0:
+        magnitude *= 10**shift
+    else:
+        magnitude, rest = divmod(magnitude, 10**-shift)
+        if rest:
+            return None
+    if magnitude >= 10**precision:
+        return None
+    return int(-magnitude if sign else magnitude)
+
+
+def decimals_from_units(
+    units: npt.NDArray[np.int64], validity: pa.Array, precision: int, scale: int
+) -> pa.Array:
+    """decimal128 array from int64 units of 10^-scale; NULL where ``validity`` is NULL."""
+    words = np.empty((len(units), 2), dtype=np.int64)
+    words[:, 0] = units
+    np.right_shift(units, 63, out=words[:, 1])
+    bitmap = None
+    if validity.null_count:
+        packed = np.packbits(validity.is_valid().to_numpy(zero_copy_only=False), bitorder="little")
+        bitmap = pa.py_buffer(packed)
+    return pa.Array.from_buffers(
+        pa.decimal128(precision, scale), len(units), [bitmap, pa.py_buffer(words)]
+    )
+
+
+def _nulled(array: pa.Array, bad: Mask | None) -> pa.Array:
+    return array if bad is None else pc.if_else(pa.array(~bad), array, None)
+
+
+def canonical_numeric(value: Decimal) -> str:
+    """The one spelling of a number as text: no exponent, no zeros that carry nothing.
+
+    >>> canonical_numeric(Decimal("-1.50E+1"))
+    '-15'
+    """
+    if value.is_nan():
+        return "NaN"
+    if value.is_infinite():
+        return "Infinity" if value > 0 else "-Infinity"
+    text = format(value, "f")
+    if "." in text:
+        text = text.rstrip("0").rstrip(".")
+    return "0" if text in ("-0", "") else text
+
+
+def canonical_numerics(array: pa.Array) -> pa.Array:
+    """String array of numbers, in any of the spellings of PostgreSQL's numeric, as canonical."""
+    values = [None if v is None else canonical_numeric(Decimal(v)) for v in array.to_pylist()]
+    return pa.array(values, pa.string())

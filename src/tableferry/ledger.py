@@ -1,0 +1,91 @@
+"""What the target itself remembers of an unfinished run.
+
+The ledger lives in the target's schema and is gone after success. A range's line is inserted
+first, under its primary key, in the transaction that brings its rows: a retry after a commit whose
+answer was lost meets the line instead of doubling the rows, and a worker still busy with an older
+plan generation cannot commit, since its line refers to a generation that is no more.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from tableferry.dialects.base import TargetSession
+from tableferry.model import Range, TableName
+
+RUN = "tableferry_run"
+TABLES = "tableferry_tables"
+RANGES = "tableferry_ranges"
+
+
+@dataclass(frozen=True, slots=True)
+class Ledger:
+    """The ledger of one target schema."""
+
+    schema: str
+
+    def _name(self, table: str) -> str:
+        return f"{_quote(self.schema)}.{table}"
+
+    @property
+    def tables(self) -> tuple[TableName, ...]:
+        return tuple(TableName(self.schema, name) for name in (RANGES, TABLES, RUN))
+
+    def create(self, session: TargetSession, facts: Mapping[str, str]) -> None:
+        """``facts`` says whose run it is: version, source, start, options."""
+        session.execute(
+            f"CREATE TABLE {self._name(RUN)} (name text PRIMARY KEY, value text NOT NULL)"
+        )
+        session.execute(
+            f"CREATE TABLE {self._name(TABLES)} (table_name text PRIMARY KEY, "
+            "generation integer NOT NULL, UNIQUE (table_name, generation))"
+        )
+        session.execute(
+            f"CREATE TABLE {self._name(RANGES)} (table_name text NOT NULL, "
+            "generation integer NOT NULL, range_number integer NOT NULL, "
+            "lower_bound bigint, upper_bound bigint, row_count bigint, digest text, "
+            "PRIMARY KEY (table_name, generation, range_number), "
+            "FOREIGN KEY (table_name, generation) "
+            f"REFERENCES {self._name(TABLES)} (table_name, generation))"
+        )
+        for name, value in facts.items():
+            session.execute(
+                f"INSERT INTO {self._name(RUN)} VALUES ({_literal(name)}, {_literal(value)})"
+            )
+
+    def drop(self, session: TargetSession) -> None:
+        for table in (RANGES, TABLES, RUN):
+            session.execute(f"DROP TABLE IF EXISTS {self._name(table)}")
+
+    def begin_table(self, session: TargetSession, table: TableName, generation: int) -> None:
+        """Opens a generation of a table; lines of an older one are forgotten with it."""
+        name = _literal(table.name)
+        session.execute(f"DELETE FROM {self._name(RANGES)} WHERE table_name = {name}")
+        session.execute(f"DELETE FROM {self._name(TABLES)} WHERE table_name = {name}")
+        session.execute(f"INSERT INTO {self._name(TABLES)} VALUES ({name}, {generation})")
+
+    def claim(self, session: TargetSession, table: TableName, generation: int, part: Range) -> None:
+        """The range's line, before its rows. Fails where the line or a newer plan is there."""
+        bounds = ", ".join("NULL" if b is None else str(b) for b in (part.lower, part.upper))
+        session.execute(
+            f"INSERT INTO {self._name(RANGES)} VALUES "
+            f"({_literal(table.name)}, {generation}, {part.number}, {bounds}, NULL, NULL)"
+        )
+
+    def record(
+        self, session: TargetSession, table: TableName, part: Range, rows: int, digest: str
+    ) -> None:
+        session.execute(
+            f"UPDATE {self._name(RANGES)} SET row_count = {rows}, digest = {_literal(digest)} "
+            f"WHERE table_name = {_literal(table.name)} AND range_number = {part.number}"
+        )
+
+
+def _quote(name: str) -> str:
+    return '"' + name.replace('"', '""') + '"'
+
+
+def _literal(text: str) -> str:
+    # Both databases read it so: PostgreSQL's sessions pin standard_conforming_strings.
+    return "'" + text.replace("'", "''") + "'"

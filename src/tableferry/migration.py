@@ -1,0 +1,109 @@
+"""The story of a migration: inspect, plan, prepare, copy, finish, verify."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from typing import cast
+
+from tableferry.dialects import dialect_of
+from tableferry.dialects.base import Endpoint, TargetSession
+from tableferry.errors import TableferryError
+from tableferry.events import Note, Observer
+from tableferry.loading import Loading, Route
+from tableferry.model import Outcome
+from tableferry.preparation import Permission, make_way
+from tableferry.running import (
+    Clock,
+    default_workers,
+    jobs_for,
+    require_tables,
+    require_two_databases,
+)
+from tableferry.selection import Selection
+from tableferry.versions import versions
+
+
+@dataclass(frozen=True, slots=True)
+class MigrationOptions:
+    """What may be chosen of a migration, apart from where it goes from and to."""
+
+    workers: int = field(default_factory=default_workers)
+    permission: Permission = field(default_factory=Permission)
+    selection: Selection = field(default_factory=Selection)
+    stop_at_misfits: bool = False
+
+
+def migrate(
+    source: Endpoint, target: Endpoint, options: MigrationOptions, observe: Observer
+) -> Outcome:
+    """Copies every chosen table, verifies it, and tells what came of it.
+
+    Raises Refused before anything was written, RunFailed after; a value that differs is no error
+    but part of the outcome.
+    """
+    clock = Clock()
+    with ExitStack() as stack:
+        from_dialect, to_dialect = dialect_of(source), dialect_of(target)
+        hold = stack.enter_context(from_dialect.hold(source, locked=True))
+        reader = from_dialect.open(hold.endpoint)
+        stack.callback(reader.close)
+        with clock.phase("inspect"):
+            schema = options.selection.apply(reader.inspect())
+            require_tables(schema, source)
+        writer = cast(TargetSession, to_dialect.open(target))
+        stack.callback(writer.close)
+        require_two_databases(reader, writer, source)
+        writer.lock_run()
+        writer.require_writable()
+        writer.prepare_load()
+
+        route = Route(hold.endpoint, target, from_dialect, to_dialect, writer.schema)
+        jobs = stack.enter_context(jobs_for(schema.tables, options.workers, observe))
+        loading = Loading(
+            route,
+            schema,
+            jobs,
+            (reader, writer),
+            observe,
+            stop_at_misfits=options.stop_at_misfits,
+        )
+        with clock.phase("prepare"):
+            gone = make_way(
+                writer, to_dialect.statements, loading.plan, route.ledger, options.permission
+            )
+            if gone:
+                observe(Note(f"Replaced in the target: {', '.join(gone)}"))
+            loading.create_all(_facts(source, clock))
+        try:
+            loading.run()
+            hold.check()
+        except TableferryError as error:
+            raise _with_way_on(error) from error
+        with clock.phase("finish"):
+            loading.finish()
+        outcomes = loading.outcomes
+        verified = all(table.verdict == "verified" for table in outcomes)
+        return Outcome(
+            status="verified" if verified else "differences",
+            command="migrate",
+            source=str(source),
+            target=str(target),
+            tables=outcomes,
+            left_behind=loading.left_behind,
+            timings=clock.timings() | loading.timings,
+            versions=versions(),
+            started=clock.started,
+            workers=options.workers,
+        )
+
+
+def _facts(source: Endpoint, clock: Clock) -> Mapping[str, str]:
+    return versions() | {"source": str(source), "started": clock.started}
+
+
+def _with_way_on(error: TableferryError) -> TableferryError:
+    """What was written by now is unfinished; say how to go on."""
+    way = "The target holds an unfinished run: start anew with --drop-all."
+    return type(error)(error.message, hint=f"{error.hint} {way}".strip(), **error.details)

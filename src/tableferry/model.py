@@ -1,0 +1,357 @@
+"""The values that flow between all other modules: frozen, picklable, without I/O.
+
+A *kind* (see kinds.py) is the meaning in which a pair of columns is compared. Everything that
+crosses from one database to the other does so as an Arrow array of the kind's Arrow type, so a
+pair of databases is never special-cased: each dialect only knows how to read its own native types
+as kinds, and how to store kinds in its own native types.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import Literal
+
+# How many values that do not fit are shown for a column.
+MAX_EXAMPLES = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """The meaning of a column's values, with the limits that its type puts on them.
+
+    ``name`` is one of kinds.NAMES. ``bits`` limits an int (16, 32 or 64), ``precision`` and
+    ``scale`` a decimal (in digits), ``length`` a text (in characters; None is no limit).
+    """
+
+    name: str
+    bits: int = 64
+    precision: int = 0
+    scale: int = 0
+    length: int | None = None
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class TableName:
+    """A table's name and schema. SQLite has the one schema "main"."""
+
+    schema: str
+    name: str
+
+    def __str__(self) -> str:
+        return self.name if self.schema in ("main", "public") else f"{self.schema}.{self.name}"
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """A column as its catalog gives it; ``declared`` is the type as written there."""
+
+    name: str
+    declared: str
+    nullable: bool = True
+    default: str | None = None
+    generated: bool = False
+    collation: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """A primary key or a unique constraint."""
+
+    columns: tuple[str, ...]
+    name: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ForeignKey:
+    columns: tuple[str, ...]
+    parent: TableName
+    parent_columns: tuple[str, ...]
+    on_delete: str = "NO ACTION"
+    on_update: str = "NO ACTION"
+    deferred: bool = False
+    name: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class IndexColumn:
+    name: str
+    descending: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Index:
+    name: str
+    columns: tuple[IndexColumn, ...]
+    unique: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """A column that numbers itself; ``next_value`` is what the next insert must get."""
+
+    column: str
+    next_value: int
+
+
+@dataclass(frozen=True, slots=True)
+class LeftBehind:
+    """An object of the source that does not arrive, and why. None disappears unnamed."""
+
+    what: str
+    name: str
+    table: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """``rows`` is a count that used no index (in PostgreSQL, which counts slowly, 0 until asked
+    for); ``size`` an estimate of the table's bytes."""
+
+    name: TableName
+    columns: tuple[Column, ...]
+    primary_key: Key | None = None
+    uniques: tuple[Key, ...] = ()
+    foreign_keys: tuple[ForeignKey, ...] = ()
+    indexes: tuple[Index, ...] = ()
+    identity: Identity | None = None
+    rows: int = 0
+    size: int = 0
+    # How rows are addressed in the table's own order: the name of SQLite's rowid that no column
+    # hides, or "" where there is none (WITHOUT ROWID); PostgreSQL has always its ctid.
+    locator: str = ""
+
+    def column(self, name: str) -> Column:
+        return next(column for column in self.columns if column.name == name)
+
+
+@dataclass(frozen=True, slots=True)
+class Schema:
+    tables: tuple[Table, ...]
+    left_behind: tuple[LeftBehind, ...] = ()
+
+    def table(self, name: TableName) -> Table | None:
+        return next((table for table in self.tables if table.name == name), None)
+
+
+@dataclass(frozen=True, slots=True)
+class Range:
+    """A half-open part of a table in its own physical order; None is an unbounded end.
+
+    The bounds are rowids in SQLite and page numbers of ctids in PostgreSQL.
+    """
+
+    number: int
+    lower: int | None = None
+    upper: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A kind that a column's values may turn out to fit.
+
+    Values fit strictly when they are of the kind's own storage classes, so that converting back
+    gives the same class. A candidate that ``merges`` takes other classes by their text as well,
+    and the report says so.
+    """
+
+    kind: Kind
+    merges: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class ReadColumn:
+    """A column and what it is to be read as."""
+
+    column: Column
+    kind: Kind
+    merges: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Scan:
+    """What to read of one table on one side: ``key`` holds positions in ``columns``."""
+
+    table: TableName
+    columns: tuple[ReadColumn, ...]
+    key: tuple[int, ...]
+    locator: str = ""
+    # Estimated bytes of a row, by which batches are bounded.
+    row_bytes: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class TablePair:
+    """A table on both sides: the same columns, in the same order, read as the same kinds."""
+
+    source: Scan
+    target: Scan
+    generation: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class TablePlan:
+    """One table of the plan: what is created, how it is read and written, what was renamed."""
+
+    source: Table
+    target: Table
+    candidates: tuple[Candidate, ...]
+    generation: int = 1
+    renamed: tuple[tuple[str, str], ...] = ()
+    widened: tuple[Widening, ...] = ()
+
+    @property
+    def pair(self) -> TablePair:
+        names = [column.name for column in self.source.columns]
+        key = self.source.primary_key
+        positions = tuple(names.index(name) for name in key.columns) if key else ()
+        return TablePair(
+            _scan(self.source, self.candidates, positions),
+            _scan(self.target, self.candidates, positions),
+            self.generation,
+        )
+
+
+def _scan(side: Table, candidates: tuple[Candidate, ...], key: tuple[int, ...]) -> Scan:
+    columns = tuple(
+        ReadColumn(column, candidate.kind, candidate.merges)
+        for column, candidate in zip(side.columns, candidates, strict=True)
+    )
+    return Scan(side.name, columns, key, side.locator, side.size // max(side.rows, 1))
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """A value that did not fit, and where it stands: ``key`` as text, by column name."""
+
+    key: tuple[tuple[str, str], ...]
+    value: str
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One candidate of one column over some rows: how many values do not fit, and the first."""
+
+    candidate: Candidate
+    misfits: int
+    examples: tuple[Example, ...] = ()
+
+    def __add__(self, other: Finding) -> Finding:
+        examples = (self.examples + other.examples)[:MAX_EXAMPLES]
+        return Finding(self.candidate, self.misfits + other.misfits, examples)
+
+
+@dataclass(frozen=True, slots=True)
+class Survey:
+    """What all values of a table say: for each of its columns, in order, the findings of the
+    column's candidates, and the storage classes met."""
+
+    findings: tuple[tuple[Finding, ...], ...]
+    classes: tuple[frozenset[str], ...]
+
+    def __add__(self, other: Survey) -> Survey:
+        return Survey(
+            tuple(
+                tuple(a + b for a, b in zip(mine, theirs, strict=True))
+                for mine, theirs in zip(self.findings, other.findings, strict=True)
+            ),
+            tuple(a | b for a, b in zip(self.classes, other.classes, strict=True)),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Widening:
+    """A column that got a wider type than declared: how many values, and up to five of them."""
+
+    column: str
+    declared: str
+    planned: str
+    became: str
+    count: int
+    merged_classes: tuple[str, ...] = ()
+    examples: tuple[Example, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    tables: tuple[TablePlan, ...]
+    left_behind: tuple[LeftBehind, ...] = ()
+
+    def table(self, source: TableName) -> TablePlan:
+        return next(table for table in self.tables if table.source.name == source)
+
+
+@dataclass(frozen=True, slots=True)
+class RangeDigest:
+    """What one range of one side came to. ``total`` is the sum of row hashes modulo 2^128."""
+
+    number: int
+    rows: int
+    total: int
+    seconds: float
+    bytes: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """One cell or row that is not the same on both sides.
+
+    ``what`` is "changed" (then ``column`` is named), "missing" (only in the source) or "extra"
+    (only in the target). Values are shown as text, cut to a readable length.
+    """
+
+    table: str
+    what: Literal["changed", "missing", "extra"]
+    key: tuple[tuple[str, str], ...]
+    column: str = ""
+    source: str = ""
+    target: str = ""
+    times: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class TableOutcome:
+    """What became of one table, as the summary and the report show it."""
+
+    source: str
+    target: str
+    verdict: Literal["verified", "differs", "not verified"]
+    source_rows: int
+    target_rows: int
+    source_digest: str = ""
+    target_digest: str = ""
+    bytes: int = 0
+    seconds: dict[str, float] = field(default_factory=dict)
+    source_ranges: tuple[RangeDigest, ...] = ()
+    target_ranges: tuple[RangeDigest, ...] = ()
+    differences: tuple[Difference, ...] = ()
+    # Differing rows beyond those listed; where the search was cut short, there may be more yet.
+    more_differences: int = 0
+    search_cut_short: bool = False
+    normalised: tuple[tuple[str, int], ...] = ()
+    plan: TablePlan | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """The end of a run: what the exit code, the summary and the report are made from."""
+
+    status: Literal["verified", "differences"]
+    command: Literal["migrate", "verify"]
+    source: str
+    target: str
+    tables: tuple[TableOutcome, ...]
+    left_behind: tuple[LeftBehind, ...] = ()
+    warnings: tuple[str, ...] = ()
+    # Seconds of wall time by phase; "total" is the whole run.
+    timings: dict[str, float] = field(default_factory=dict)
+    versions: dict[str, str] = field(default_factory=dict)
+    started: str = ""
+    workers: int = 1
+
+    @property
+    def verified(self) -> bool:
+        return self.status == "verified"
+
+    def with_warning(self, text: str) -> Outcome:
+        return replace(self, warnings=(*self.warnings, text))

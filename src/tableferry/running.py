@@ -1,0 +1,88 @@
+"""What a migration and a verification have in common: executors, clocks, and both ends' checks."""
+
+from __future__ import annotations
+
+import datetime
+import os
+import time
+from collections.abc import Iterator
+from concurrent.futures import Executor
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+from tableferry.dialects.base import Endpoint, Session
+from tableferry.errors import Refused
+from tableferry.events import Observer
+from tableferry.executors import InlineExecutor, ProcessExecutor
+from tableferry.jobs import Jobs
+from tableferry.model import Schema, Table
+from tableferry.tasks import close_sessions
+
+# Below these a run is over before worker processes would have started.
+_SMALL_ROWS = 200_000
+_SMALL_BYTES = 16 << 20
+
+
+def default_workers() -> int:
+    """As many as processors this process may use: each worker keeps one busy, and its server
+    session another now and then."""
+    return max(1, len(os.sched_getaffinity(0)))
+
+
+@contextmanager
+def jobs_for(tables: tuple[Table, ...], workers: int, observe: Observer) -> Iterator[Jobs]:
+    """Jobs in worker processes, or in this process where the work is small.
+
+    On an error the workers are ended at once, and their server sessions with them.
+    """
+    rows, size = sum(table.rows for table in tables), sum(table.size for table in tables)
+    if rows <= _SMALL_ROWS and size <= _SMALL_BYTES:
+        try:
+            yield Jobs(InlineExecutor(observe), 1)
+        finally:
+            close_sessions()
+        return
+    executor: Executor = ProcessExecutor(workers, observe)
+    try:
+        yield Jobs(executor, workers)
+    except BaseException:
+        executor.shutdown(cancel_futures=True)
+        raise
+    executor.shutdown()
+
+
+def require_two_databases(source: Session, target: Session, endpoint: Endpoint) -> None:
+    if source.identity() == target.identity():
+        raise Refused(
+            f"Source and target are the same database: {endpoint}.",
+            hint="Name two different ones with --from and --to.",
+        )
+
+
+def require_tables(schema: Schema, endpoint: Endpoint) -> None:
+    if not schema.tables:
+        raise Refused(
+            f"{endpoint} holds no tables.", hint="Check that this is the database you mean."
+        )
+
+
+@dataclass
+class Clock:
+    """Wall time by phase, in seconds."""
+
+    began: float = field(default_factory=time.perf_counter)
+    seconds: dict[str, float] = field(default_factory=dict)
+    started: str = field(
+        default_factory=lambda: datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+    )
+
+    @contextmanager
+    def phase(self, name: str) -> Iterator[None]:
+        began = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.seconds[name] = time.perf_counter() - began
+
+    def timings(self) -> dict[str, float]:
+        return self.seconds | {"total": time.perf_counter() - self.began}

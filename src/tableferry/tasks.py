@@ -1,0 +1,244 @@
+"""What workers do. Each task is a function of one small picklable value.
+
+A process opens a session per endpoint once and keeps it for its next tasks. After an error the
+session is closed instead: a failed ingest leaves a connection in the middle of a COPY, holding
+its lock, and a commit on an aborted transaction would claim success.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import cast
+
+import numpy as np
+import pyarrow as pa
+
+from tableferry.dialects import dialect_of
+from tableferry.dialects.base import Endpoint, Session, Surveyor, TargetSession
+from tableferry.digest import BucketedDigest, digest_batch, key_buckets
+from tableferry.errors import DatabaseError, RunFailed
+from tableferry.events import Progress
+from tableferry.executors import emit
+from tableferry.kinds import arrow_type
+from tableferry.ledger import Ledger
+from tableferry.model import (
+    MAX_EXAMPLES,
+    Candidate,
+    Example,
+    Finding,
+    Range,
+    Scan,
+    Survey,
+    TableName,
+    TablePair,
+)
+
+_SHOWN = 80
+
+_sessions: dict[tuple[Endpoint, bool], Session] = {}
+
+
+@contextmanager
+def session_for(endpoint: Endpoint, *, loading: bool = False) -> Iterator[Session]:
+    """This process's session of the endpoint; one that met an error is closed and forgotten."""
+    key = (endpoint, loading)
+    if key not in _sessions:
+        session = dialect_of(endpoint).open(endpoint)
+        if loading:
+            cast(TargetSession, session).prepare_load()
+        _sessions[key] = session
+    try:
+        yield _sessions[key]
+    except BaseException:
+        _sessions.pop(key).close()
+        raise
+
+
+def close_sessions() -> None:
+    """For a process that goes on after its tasks."""
+    while _sessions:
+        _, session = _sessions.popitem()
+        session.close()
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """What came of one range of one side. Seconds are wall time."""
+
+    number: int
+    digest: BucketedDigest
+    bytes: int
+    seconds: float
+    respelled: tuple[tuple[int, int], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class CopyRange:
+    source: Endpoint
+    target: Endpoint
+    pair: TablePair
+    part: Range
+    ledger: Ledger
+
+
+def copy_range(job: CopyRange) -> Part:
+    """Copies a range and its ledger line in one transaction; digests what was read."""
+    started = time.perf_counter()
+    pair, part, ledger = job.pair, job.part, job.ledger
+    digest = BucketedDigest.empty()
+    size = 0
+    respelled: dict[int, int] = {}
+    with session_for(job.source) as source, session_for(job.target, loading=True) as opened:
+        target = cast(TargetSession, opened)
+        ledger.claim(target, pair.target.table, pair.generation, part)
+        for batch in source.read(pair.source, part):
+            target.ingest(pair.target.table, pair.target.columns, batch)
+            digest += digest_batch(batch.columns, pair.source.key)
+            size += batch.bytes
+            for column, count in batch.respelled:
+                respelled[column] = respelled.get(column, 0) + count
+            emit(Progress("copy", pair.source.table, batch.rows))
+        total = digest.digest
+        ledger.record(target, pair.target.table, part, total.rows, total.hex())
+        target.commit()
+    seconds = time.perf_counter() - started
+    return Part(part.number, digest, size, seconds, tuple(sorted(respelled.items())))
+
+
+@dataclass(frozen=True, slots=True)
+class DigestRange:
+    endpoint: Endpoint
+    scan: Scan
+    part: Range
+    # The table under whose name progress is shown, whichever side is read.
+    shown: TableName
+
+
+def digest_range(job: DigestRange) -> Part:
+    """Reads a range of one side through a fresh statement and digests it."""
+    started = time.perf_counter()
+    digest = BucketedDigest.empty()
+    size = 0
+    with session_for(job.endpoint) as session:
+        for batch in session.read(job.scan, job.part):
+            digest += digest_batch(batch.columns, job.scan.key)
+            size += batch.bytes
+            emit(Progress("verify", job.shown, batch.rows))
+        _end_statement(session, job.endpoint)
+    return Part(job.part.number, digest, size, time.perf_counter() - started)
+
+
+def _end_statement(session: Session, endpoint: Endpoint) -> None:
+    """Lets go of locks between reads, unless the transaction is the shared snapshot itself."""
+    if isinstance(session, TargetSession) and not endpoint.snapshot:
+        session.rollback()
+
+
+@dataclass(frozen=True, slots=True)
+class CountRows:
+    endpoint: Endpoint
+    table: TableName
+
+
+def count_rows(job: CountRows) -> int:
+    with session_for(job.endpoint) as session:
+        rows = session.count(job.table)
+        _end_statement(session, job.endpoint)
+    return rows
+
+
+@dataclass(frozen=True, slots=True)
+class RunStatements:
+    """Statements of one transaction on the target, such as a table's keys."""
+
+    target: Endpoint
+    statements: tuple[str, ...]
+    what: str
+
+
+def run_statements(job: RunStatements) -> float:
+    """Returns the seconds it took. Raises DatabaseError with what failed in its details."""
+    started = time.perf_counter()
+    with session_for(job.target, loading=True) as opened:
+        target = cast(TargetSession, opened)
+        for statement in job.statements:
+            try:
+                target.execute(statement)
+            except DatabaseError as error:
+                raise DatabaseError(
+                    f"{job.what}: {error.message}", hint=error.hint, sqlstate=error.sqlstate
+                ) from error
+        target.commit()
+    return time.perf_counter() - started
+
+
+@dataclass(frozen=True, slots=True)
+class SurveyRange:
+    source: Endpoint
+    scan: Scan
+    candidates: tuple[tuple[Candidate, ...], ...]
+    part: Range
+
+
+def survey_range(job: SurveyRange) -> Survey:
+    """Reads every value of a range as what it is, and tries each candidate on each column."""
+    empty = Survey(
+        tuple(tuple(Finding(c, 0) for c in column) for column in job.candidates),
+        tuple(frozenset() for _ in job.candidates),
+    )
+    survey = empty
+    with session_for(job.source) as session:
+        if not isinstance(session, Surveyor):
+            raise RunFailed(f"{job.scan.table}: values do not fit the types of their columns.")
+        for batch in session.survey(job.scan, job.part):
+            found = []
+            for values, candidates in zip(batch, job.candidates, strict=True):
+                column = []
+                for candidate in candidates:
+                    bad = values.misfits(candidate)
+                    examples = tuple(
+                        Example(
+                            tuple(
+                                (job.scan.columns[k].column.name, batch[k].show(row)[:_SHOWN])
+                                for k in job.scan.key
+                            ),
+                            values.show(row)[:_SHOWN],
+                        )
+                        for row in bad[:MAX_EXAMPLES]
+                    )
+                    column.append(Finding(candidate, len(bad), examples))
+                found.append(tuple(column))
+            classes = tuple(values.classes() for values in batch)
+            survey += Survey(tuple(found), classes)
+            emit(Progress("survey", job.scan.table, len(batch[0])))
+    return survey
+
+
+@dataclass(frozen=True, slots=True)
+class FetchRows:
+    endpoint: Endpoint
+    scan: Scan
+    part: Range
+    buckets: tuple[int, ...]
+
+
+def fetch_rows(job: FetchRows) -> pa.Table:
+    """The rows of a range whose keys fall into the buckets, columns in the scan's order."""
+    chosen = []
+    with session_for(job.endpoint) as session:
+        for batch in session.read(job.scan, job.part):
+            wanted = np.isin(key_buckets(batch.columns, job.scan.key), job.buckets)
+            if wanted.any():
+                mask = pa.array(wanted)
+                chosen.append([column.filter(mask) for column in batch.columns])
+        _end_statement(session, job.endpoint)
+    names = [str(i) for i in range(len(job.scan.columns))]
+    tables = [pa.table(columns, names=names) for columns in chosen]
+    return pa.concat_tables(tables) if tables else _empty(job.scan, names)
+
+
+def _empty(scan: Scan, names: list[str]) -> pa.Table:
+    return pa.table([pa.array([], arrow_type(c.kind)) for c in scan.columns], names=names)
