@@ -252,5 +252,6 @@ def serve(tasks_fd: int, answers_fd: int) -> None:
 
 
 def _end_with_coordinator() -> None:
-    sys.stdin.buffer.read()
+    # Not sys.stdin: a thread blocked in its buffer would trouble the interpreter's own end.
+    os.read(0, 1)
     os._exit(1)

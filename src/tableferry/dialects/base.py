@@ -39,9 +39,11 @@ class Endpoint:
     address: SqliteFile | PostgresServer
     snapshot: str = ""
     purpose: str = field(default="", compare=False)
+    # What the user called it, where that is not the address itself.
+    label: str = field(default="", compare=False)
 
     def __str__(self) -> str:
-        return str(self.address)
+        return self.label or str(self.address)
 
 
 @dataclass(frozen=True, slots=True)

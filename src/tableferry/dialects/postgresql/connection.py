@@ -97,8 +97,8 @@ def _translated(
     if connecting:
         state = state or _state_of_login(text)
         hint = _REFUSALS.get(state, "Check that the server runs, and its host and port in the URL.")
-        return Refused(f"{address} cannot be reached: {text}", hint=hint, sqlstate=state)
-    place = f"{address}, {what}" if what else str(address)
+        return Refused(f"{endpoint} cannot be reached: {text}", hint=hint, sqlstate=state)
+    place = f"{endpoint}, {what}" if what else str(endpoint)
     return DatabaseError(f"{place}: {text}", hint=_REFUSALS.get(state, ""), sqlstate=state)
 
 

@@ -16,12 +16,9 @@ import pyarrow as pa
 
 from tableferry.errors import DatabaseError, Refused, TableferryError
 
-# Pages are read through the operating system's cache without a copy; the size is only a ceiling
-# of address space, in bytes ("Memory-Mapped I/O", sqlite.org). Reads are 5 to 7 % faster.
-_MMAP_SIZE = 1 << 40
-
+# No memory map: reads would be some 5 % faster, but each worker would count gigabytes of the
+# file's pages as its own memory.
 _SESSION = (
-    f"PRAGMA mmap_size = {_MMAP_SIZE}",
     # A hostile schema must not run functions with side effects when it is merely read.
     "PRAGMA trusted_schema = OFF",
     "PRAGMA query_only = ON",

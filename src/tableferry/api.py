@@ -1,0 +1,104 @@
+"""From Python: what the commands do, with typed outcomes; nothing is printed, no process exits."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Literal
+
+from tableferry import migration, settings, verification
+from tableferry.dialects.base import Endpoint
+from tableferry.errors import UsageError
+from tableferry.events import Event, Observer
+from tableferry.model import Outcome
+from tableferry.preparation import Permission
+from tableferry.running import default_workers
+from tableferry.selection import Selection
+from tableferry.settings import DatabaseAddress, EmbeddedServer, PostgresServer
+
+
+def _ignore(_: Event) -> None:
+    pass
+
+
+def migrate(
+    source: str,
+    target: str,
+    *,
+    tables: Iterable[str] = (),
+    exclude: Iterable[str] = (),
+    workers: int | None = None,
+    drop_all: bool = False,
+    recreate: bool = False,
+    misfit: Literal["widen", "stop"] = "widen",
+    config: Path | None = None,
+    on_event: Observer = _ignore,
+) -> Outcome:
+    """Copies a database and verifies every value of it.
+
+    ``source`` and ``target`` are URLs (``sqlite:file.db``, ``postgresql://…``, ``embedded:DIR``)
+    or provider names that the configuration file ``config`` knows. ``tables`` and ``exclude`` are
+    globs. Raises a TableferryError; differences found are none, but ``outcome.verified`` is False
+    then.
+    """
+    known = settings.load(config, os.environ)
+    options = migration.MigrationOptions(
+        workers=checked_workers(workers),
+        permission=Permission(drop_all=drop_all, recreate=recreate),
+        selection=Selection(tuple(tables), tuple(exclude)),
+        stop_at_misfits=misfit == "stop",
+    )
+    with (
+        opened(settings.resolve(known, source).main, os.environ) as a,
+        opened(settings.resolve(known, target).main, os.environ) as b,
+    ):
+        return migration.migrate(a, b, options, on_event)
+
+
+def verify(
+    source: str,
+    target: str,
+    *,
+    tables: Iterable[str] = (),
+    exclude: Iterable[str] = (),
+    workers: int | None = None,
+    config: Path | None = None,
+    on_event: Observer = _ignore,
+) -> Outcome:
+    """Compares two databases value by value, writing nothing; see migrate for the arguments."""
+    known = settings.load(config, os.environ)
+    options = verification.VerificationOptions(
+        workers=checked_workers(workers), selection=Selection(tuple(tables), tuple(exclude))
+    )
+    with (
+        opened(settings.resolve(known, source).main, os.environ) as a,
+        opened(settings.resolve(known, target).main, os.environ) as b,
+    ):
+        return verification.verify(a, b, options, on_event)
+
+
+def checked_workers(workers: int | None) -> int:
+    if workers is None:
+        return default_workers()
+    if not 1 <= workers <= 256:
+        raise UsageError(f"{workers} workers make no sense.", hint="Give a number from 1 to 256.")
+    return workers
+
+
+@contextmanager
+def opened(address: DatabaseAddress, environ: Mapping[str, str]) -> Iterator[Endpoint]:
+    """An endpoint for the address; an embedded server runs for as long as it is used."""
+    if isinstance(address, EmbeddedServer):
+        # Imported here, so that the module can also be run as a program.
+        from tableferry.dialects.postgresql import embedded
+
+        with embedded.start(address.directory) as server:
+            yield Endpoint(PostgresServer(server.url, server.password), label=str(address))
+    elif isinstance(address, PostgresServer) and address.password is None:
+        # libpq would look there itself, but our workers get no secret in their environment.
+        yield Endpoint(replace(address, password=environ.get("PGPASSWORD")))
+    else:
+        yield Endpoint(address)

@@ -1,0 +1,174 @@
+"""The command: arguments in, exit code out. The only place that prints or exits."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from rich.console import Console
+
+from tableferry import __version__, usage
+from tableferry.errors import (
+    EXIT_DIFFERENCES,
+    EXIT_INTERRUPTED,
+    EXIT_VERIFIED,
+    TableferryError,
+    UsageError,
+)
+from tableferry.redaction import redact
+from tableferry.usage import Arguments
+
+if TYPE_CHECKING:
+    from tableferry.model import Outcome
+    from tableferry.settings import DatabaseAddress, Databases, Settings
+
+_INTERRUPTED = "Interrupted. A migration under way is unfinished: start anew with --drop-all."
+
+
+def main(argv: Sequence[str] | None = None) -> NoReturn:
+    """The console scripts ``migrate`` and ``tableferry``."""
+    signal.signal(signal.SIGTERM, _interrupt)
+    console = Console(stderr=True, highlight=False)
+    secrets: list[str] = []
+    try:
+        code = _command(list(sys.argv[1:] if argv is None else argv), console, secrets)
+    except TableferryError as error:
+        _say(console, redact(f"migrate: {error.message}", secrets), "bold red")
+        _say(console, redact(error.hint, secrets))
+        code = error.exit_code
+    except KeyboardInterrupt:
+        _say(console, _INTERRUPTED, "bold red")
+        code = EXIT_INTERRUPTED
+    sys.exit(code)
+
+
+def _interrupt(number: int, frame: FrameType | None) -> NoReturn:
+    raise KeyboardInterrupt
+
+
+def _say(console: Console, text: str, style: str = "") -> None:
+    if text:
+        console.print(text, style=style, markup=False, soft_wrap=True)
+
+
+def _command(argv: list[str], console: Console, secrets: list[str]) -> int:
+    arguments = usage.parse(argv)
+    if arguments.command == "help":
+        sys.stdout.write(usage.USAGE)
+        return EXIT_VERIFIED
+    if arguments.command == "version":
+        sys.stdout.write(f"tableferry {__version__}\n")
+        return EXIT_VERIFIED
+    # Imported late: help and wrong flags answer at once, without loading the drivers.
+    from tableferry import settings
+
+    known = settings.load(arguments.config, os.environ)
+    source = settings.resolve(known, arguments.source)
+    target = settings.resolve(known, arguments.target)
+    secrets.extend((*source.secrets, *target.secrets))
+    if not arguments.quiet:
+        for warning in _warnings(known, (source, target)):
+            _say(console, f"Warning: {warning}", "yellow")
+    if source.usage is not None and target.usage is not None:
+        raise UsageError(
+            "Usage data is configured on both sides, and migrating two databases in one run is "
+            "not there yet.",
+            hint="Name the two databases by their URLs, with --from and --to, one run each.",
+        )
+    return _exit_code(arguments, _run(arguments, console, (source.main, target.main)))
+
+
+def _warnings(known: Settings, databases: tuple[Databases, ...]) -> list[str]:
+    exposed = [
+        str(address)
+        for database in databases
+        for address in (database.main, database.usage)
+        if getattr(address, "password_on_command_line", False)
+    ]
+    return [
+        *known.warnings,
+        *(
+            f"the password of {name} stands on the command line, where other users of this "
+            "machine can see it; TABLEFERRY_POSTGRES_PASSWORD or .pgpass keep it private"
+            for name in exposed
+        ),
+    ]
+
+
+def _run(
+    arguments: Arguments, console: Console, pair: tuple[DatabaseAddress, DatabaseAddress]
+) -> Outcome:
+    from tableferry import api, migration, progress, report, summary, verification
+    from tableferry.preparation import Permission
+    from tableferry.selection import Selection
+
+    selection = Selection(arguments.tables, arguments.exclude)
+    workers = api.checked_workers(arguments.workers)
+    try:
+        with (
+            progress.showing(
+                console, wanted=arguments.progress, notes=not arguments.quiet
+            ) as observe,
+            api.opened(pair[0], os.environ) as source,
+            api.opened(pair[1], os.environ) as target,
+        ):
+            if arguments.verify:
+                outcome = verification.verify(
+                    source,
+                    target,
+                    verification.VerificationOptions(workers, selection),
+                    observe,
+                )
+            else:
+                permission = Permission(
+                    arguments.drop_all,
+                    arguments.recreate,
+                    lambda question: arguments.yes or _confirmed(console, question),
+                )
+                options = migration.MigrationOptions(
+                    workers, permission, selection, arguments.stop_at_misfits
+                )
+                outcome = migration.migrate(source, target, options, observe)
+    except TableferryError as error:
+        command = "verify" if arguments.verify else "migrate"
+        _write_report(arguments, report.of_error(error, command, (str(pair[0]), str(pair[1]))))
+        raise
+    if not arguments.quiet:
+        summary.show(outcome, console, verbose=arguments.verbose)
+    _write_report(arguments, report.of_outcome(outcome))
+    if arguments.report not in ("", "-") and not arguments.quiet:
+        _say(console, f"Report: {arguments.report}")
+    return outcome
+
+
+def _confirmed(console: Console, question: str) -> bool:
+    """Asks on a terminal; without one, the flag that was given is the answer."""
+    if not (console.is_terminal and sys.stdin.isatty()):
+        return True
+    _say(console, question, "bold yellow")
+    return console.input("Go on? [y/N] ").strip().lower() in ("y", "yes")
+
+
+def _write_report(arguments: Arguments, content: dict[str, Any]) -> None:
+    from tableferry import report
+
+    if arguments.report == "-":
+        sys.stdout.write(json.dumps(content, indent=2, ensure_ascii=False) + "\n")
+    elif arguments.report:
+        report.write(content, Path(arguments.report))
+
+
+def _exit_code(arguments: Arguments, outcome: Outcome) -> int:
+    if not outcome.verified or (arguments.strict and outcome.left_behind):
+        return EXIT_DIFFERENCES
+    return EXIT_VERIFIED
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,140 @@
+"""Outcomes as JSON. The shape is written down in docs/report.schema.json. Pure but for one write."""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from tableferry.errors import TableferryError, UsageError
+from tableferry.model import Outcome, RangeDigest, TableOutcome, TablePlan
+
+FORMAT = 1
+
+
+def of_outcome(outcome: Outcome) -> dict[str, Any]:
+    return {
+        "format": FORMAT,
+        "status": outcome.status,
+        "command": outcome.command,
+        "started": outcome.started,
+        "versions": outcome.versions,
+        "source": outcome.source,
+        "target": outcome.target,
+        "workers": outcome.workers,
+        "timings": _seconds(outcome.timings),
+        "tables": [_table(table) for table in outcome.tables],
+        "left_behind": [asdict(item) for item in outcome.left_behind],
+        "warnings": list(outcome.warnings),
+    }
+
+
+def of_error(error: TableferryError, command: str, ends: tuple[str, str]) -> dict[str, Any]:
+    """What is known of a run that did not come to an outcome."""
+    return {
+        "format": FORMAT,
+        "status": "failed",
+        "command": command,
+        "source": ends[0],
+        "target": ends[1],
+        "error": {
+            "kind": type(error).__name__,
+            "message": error.message,
+            "hint": error.hint,
+            "exit_code": error.exit_code,
+        },
+    }
+
+
+def _table(table: TableOutcome) -> dict[str, Any]:
+    return {
+        "source": table.source,
+        "target": table.target,
+        "verdict": table.verdict,
+        "rows": {"source": table.source_rows, "target": table.target_rows},
+        "digest": {"source": table.source_digest, "target": table.target_digest},
+        "bytes": table.bytes,
+        "seconds": _seconds(table.seconds),
+        "plan": _plan(table.plan) if table.plan else None,
+        "spelling_normalised": dict(table.normalised),
+        "ranges": {
+            "source": [_range(part) for part in table.source_ranges],
+            "target": [_range(part) for part in table.target_ranges],
+        },
+        "differences": {
+            "listed": [
+                asdict(difference) | {"key": dict(difference.key)}
+                for difference in table.differences
+            ],
+            "more": table.more_differences,
+            "search_cut_short": table.search_cut_short,
+        },
+    }
+
+
+def _plan(plan: TablePlan) -> dict[str, Any]:
+    return {
+        "generation": plan.generation,
+        "columns": [
+            {
+                "source": mine.name,
+                "target": theirs.name,
+                "declared": mine.declared,
+                "type": theirs.declared,
+                "kind": candidate.kind.name,
+            }
+            for mine, theirs, candidate in zip(
+                plan.source.columns, plan.target.columns, plan.candidates, strict=True
+            )
+        ],
+        "primary_key": list(plan.target.primary_key.columns) if plan.target.primary_key else [],
+        "identity": asdict(plan.target.identity) if plan.target.identity else None,
+        "renamed": dict(plan.renamed),
+        "misfits": [
+            asdict(widening)
+            | {
+                "examples": [
+                    {"key": dict(example.key), "value": example.value}
+                    for example in widening.examples
+                ]
+            }
+            for widening in plan.widened
+        ],
+    }
+
+
+def _range(part: RangeDigest) -> dict[str, Any]:
+    return {
+        "number": part.number,
+        "rows": part.rows,
+        "digest": f"{part.total:032x}",
+        "bytes": part.bytes,
+        "seconds": round(part.seconds, 6),
+    }
+
+
+def _seconds(times: dict[str, float]) -> dict[str, float]:
+    return {phase: round(seconds, 6) for phase, seconds in times.items()}
+
+
+def write(report: dict[str, Any], path: Path) -> None:
+    """The whole file or nothing, readable by its owner alone. Raises UsageError where it cannot
+    be written."""
+    text = json.dumps(report, indent=2, ensure_ascii=False) + "\n"
+    try:
+        descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        try:
+            with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+                file.write(text)
+            Path(temporary).replace(path)
+        except BaseException:
+            Path(temporary).unlink()
+            raise
+    except OSError as error:
+        raise UsageError(
+            f"The report cannot be written to {path}: {error.strerror}.",
+            hint="Name a file in a folder that exists and can be written.",
+        ) from error

@@ -1,0 +1,150 @@
+"""The end of a run in a table and a few sentences, for people."""
+
+from __future__ import annotations
+
+from itertools import groupby
+
+from rich.console import Console
+from rich.table import Table as Grid
+from rich.text import Text
+
+from tableferry.model import Difference, LeftBehind, Outcome, TableOutcome
+
+_STYLES = {"verified": "green", "differs": "bold red", "not verified": "yellow"}
+_MOST_DIFFERENCES = 20
+_MOST_LEFT_BEHIND = 8
+
+
+def show(outcome: Outcome, console: Console, *, verbose: bool = False) -> None:
+    console.print(_grid(outcome))
+    for table in outcome.tables:
+        for line in _changes(table):
+            _say(console, line, "yellow")
+        for line in _differences(table):
+            _say(console, line, "red")
+    for line in _left_behind(outcome.left_behind, verbose=verbose):
+        _say(console, line, "yellow")
+    for warning in outcome.warnings:
+        _say(console, warning, "yellow")
+    _say(console, _verdict(outcome), "bold green" if outcome.verified else "bold red")
+
+
+def _say(console: Console, text: str, style: str) -> None:
+    # Text, not markup: names and values may hold anything.
+    console.print(Text(text, style=style), soft_wrap=True)
+
+
+def _grid(outcome: Outcome) -> Grid:
+    grid = Grid(box=None, pad_edge=False, header_style="bold")
+    grid.add_column("table", overflow="fold")
+    for name in ("rows", "bytes", "seconds", "rows/s"):
+        grid.add_column(name, justify="right")
+    grid.add_column("verdict")
+    for table in outcome.tables:
+        seconds = _busy_seconds(table)
+        rate = f"{table.source_rows / seconds:,.0f}" if seconds else ""
+        grid.add_row(
+            Text(table.source),
+            f"{table.source_rows:,}",
+            _bytes(table.bytes),
+            f"{seconds:.2f}",
+            rate,
+            Text(table.verdict, style=_STYLES[table.verdict]),
+        )
+    return grid
+
+
+def _busy_seconds(table: TableOutcome) -> float:
+    """What workers spent on the table's rows, both sides: ranges of a table run side by side."""
+    return sum(part.seconds for part in (*table.source_ranges, *table.target_ranges))
+
+
+def _bytes(count: int) -> str:
+    size = float(count)
+    for unit in ("B", "kB", "MB", "GB"):
+        if size < 1000 or unit == "GB":
+            break
+        size /= 1000
+    return f"{size:,.0f} {unit}" if unit == "B" else f"{size:,.1f} {unit}"
+
+
+def _changes(table: TableOutcome) -> list[str]:
+    lines = []
+    if table.plan is not None:
+        for widening in table.plan.widened:
+            shown = f", such as {widening.examples[0].value}" if widening.examples else ""
+            merged = (
+                f" (storage classes merged: {', '.join(widening.merged_classes)})"
+                if widening.merged_classes
+                else ""
+            )
+            lines.append(
+                f"{table.source}.{widening.column}: {widening.count:,} values do not fit "
+                f"{widening.planned}{shown}; the column became {widening.became}{merged}"
+            )
+        lines += [f"{old} is called {new} in the target" for old, new in table.plan.renamed]
+    if table.normalised:
+        columns = ", ".join(f"{column} ({count:,})" for column, count in table.normalised)
+        lines.append(f"{table.source}: spelling normalised, same values: {columns}")
+    return lines
+
+
+def _differences(table: TableOutcome) -> list[str]:
+    if table.verdict != "differs":
+        return []
+    listed = table.differences[:_MOST_DIFFERENCES]
+    more = table.more_differences + len(table.differences) - len(listed)
+    lines = [describe(difference) for difference in listed]
+    if more or table.search_cut_short:
+        at_least = "at least " if table.search_cut_short else ""
+        lines.append(f"{table.source}: {at_least}{more:,} more differences")
+    return lines
+
+
+def describe(difference: Difference) -> str:
+    """One difference in a line: where, and what stands on each side."""
+    where = difference.table
+    if difference.key:
+        where += " (" + ", ".join(f"{name} = {value}" for name, value in difference.key) + ")"
+    if difference.what == "changed":
+        return (
+            f"{where}, column {difference.column}: {difference.source} in the source, "
+            f"{difference.target} in the target"
+        )
+    side = "source" if difference.what == "missing" else "target"
+    column = f", column {difference.column}," if difference.column else ""
+    times = f" {difference.times} times more" if difference.times > 1 else ""
+    return f"{where}{column} is only in the {side}{times}"
+
+
+def _left_behind(items: tuple[LeftBehind, ...], *, verbose: bool) -> list[str]:
+    """One line for a kind of object and reason, unless all is wanted; the report names each."""
+    if verbose:
+        return [f"Left behind: {_name(item)}: {item.reason}" for item in items]
+    lines = []
+    for what, group in groupby(sorted(items, key=lambda item: item.what), lambda item: item.what):
+        names = [_place(item) for item in group]
+        listed = ", ".join(names[:_MOST_LEFT_BEHIND])
+        more = len(names) - _MOST_LEFT_BEHIND
+        lines.append(f"Left behind: {what} {listed}" + (f" and {more} more" if more > 0 else ""))
+    if lines:
+        lines.append("Reasons stand in the report (--report FILE) and under --verbose.")
+    return lines
+
+
+def _name(item: LeftBehind) -> str:
+    return f"{item.what} {_place(item)}"
+
+
+def _place(item: LeftBehind) -> str:
+    return item.name if item.name == item.table else f"{item.table}.{item.name}"
+
+
+def _verdict(outcome: Outcome) -> str:
+    seconds = outcome.timings.get("total", 0.0)
+    rows = sum(table.source_rows for table in outcome.tables)
+    done = f"{len(outcome.tables)} tables, {rows:,} rows in {seconds:.1f} s"
+    if outcome.verified:
+        return f"Verified: every value of {done}."
+    wrong = [table.source for table in outcome.tables if table.verdict != "verified"]
+    return f"Not the same: {', '.join(wrong)} ({done})."

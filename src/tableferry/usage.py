@@ -1,0 +1,187 @@
+"""The usage text: the single source of the help and of what the command line takes."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from docopt import DocoptExit, docopt
+
+from tableferry.errors import UsageError
+
+USAGE = """Carry a whole database between SQLite and PostgreSQL, and prove that every value arrived.
+
+Usage:
+  migrate database [options] [--tables PATTERN]... [--exclude PATTERN]... [--cast RULE]...
+  migrate plan [options] [--tables PATTERN]... [--exclude PATTERN]... [--cast RULE]...
+  migrate help [COMMAND]
+  migrate --version
+
+Commands:
+  database   copy everything, then verify it; with --verify only verify
+  plan       say what would be done, in full, touching nothing
+  help       show this text
+
+Where from and where to:
+  --config FILE      configuration file [default: /etc/rstudio-pm/rstudio-pm.gcfg]
+  --from DB          source: a provider of the configuration (sqlite3, pgx), or a URL:
+                     sqlite:rel.db, sqlite:///abs/path.db, postgresql://user@host/name,
+                     embedded:DIR [default: sqlite3]
+  --to DB            target, likewise [default: pgx]
+  --tables PATTERN   only the tables that match this glob (repeatable)
+  --exclude PATTERN  not the tables that match this glob (repeatable)
+
+What is done:
+  --verify           compare both sides, writing nothing
+  --drop-all         give up the data that the target's tables hold
+  --recreate         drop the target's tables concerned and create them from the source
+  --resume           go on with an unfinished run
+  --abort            give up an unfinished run and put back what it had set aside
+  --cast RULE        convert by a rule of yours (repeatable)
+  --misfit HOW       values that do not fit their type: widen the column, stop, or reject
+                     the row [default: widen]
+  --workers N        worker processes (default: one a processor)
+  --force            skip the check that no service uses the databases
+
+What is shown:
+  --progress         show progress: bars on a terminal, a line now and then elsewhere
+  --report FILE      write a report, .json or .html, or - for JSON on standard output
+  --strict           objects left behind count as differences (exit 1)
+  --yes              answer every question with yes
+  --quiet            say nothing but errors
+  --verbose          say more
+  -h --help          show this text
+  --version          show the version
+
+Exit codes: 0 all verified, 1 differences or rejected rows, 2 bad usage or configuration,
+3 refused before anything was written, 4 failed on the way, 130 interrupted.
+"""
+
+_NOT_YET = {
+    "plan": "migrate plan is not there yet.",
+    "--resume": "--resume is not there yet; an unfinished run starts anew with --drop-all.",
+    "--abort": "--abort is not there yet; an unfinished run starts anew with --drop-all.",
+    "--cast": "--cast is not there yet; columns get the type that all their values fit.",
+    "--force": "--force is not there yet: no check is made that it could skip.",
+}
+_SEE = "See: migrate help"
+_MISFITS = ("widen", "stop", "reject")
+
+
+@dataclass(frozen=True, slots=True)
+class Arguments:
+    """A command line that makes sense and asks for nothing that is not there."""
+
+    command: str
+    source: str = ""
+    target: str = ""
+    config: Path | None = None
+    tables: tuple[str, ...] = ()
+    exclude: tuple[str, ...] = ()
+    verify: bool = False
+    drop_all: bool = False
+    recreate: bool = False
+    stop_at_misfits: bool = False
+    workers: int | None = None
+    progress: bool = False
+    report: str = ""
+    strict: bool = False
+    yes: bool = False
+    quiet: bool = False
+    verbose: bool = False
+
+
+def parse(argv: Sequence[str]) -> Arguments:
+    """Raises UsageError for what cannot be understood, or is not there yet."""
+    if not argv or "-h" in argv or "--help" in argv:
+        return Arguments("help")
+    try:
+        given = docopt(USAGE, list(argv), default_help=False)
+    except DocoptExit as error:
+        raise _misunderstood(argv) from error
+    if given["--version"]:
+        return Arguments("version")
+    if given["help"]:
+        return _help(given["COMMAND"])
+    return _run(given, argv)
+
+
+def _help(topic: str | None) -> Arguments:
+    if topic not in (None, "database", "plan", "help"):
+        raise UsageError(f"There is no command {topic!r}.", hint=_SEE)
+    return Arguments("help")
+
+
+def _run(given: dict[str, Any], argv: Sequence[str]) -> Arguments:
+    for name, sentence in _NOT_YET.items():
+        if given[name]:
+            raise UsageError(sentence, hint=_SEE)
+    if given["--verify"] and (given["--drop-all"] or given["--recreate"]):
+        raise UsageError("--verify writes nothing: it does not go with --drop-all or --recreate.")
+    if given["--quiet"] and given["--verbose"]:
+        raise UsageError("--quiet and --verbose do not go together.")
+    chosen_config = any(argument.startswith("--config") for argument in argv)
+    return Arguments(
+        command="database",
+        source=given["--from"],
+        target=given["--to"],
+        config=Path(given["--config"]) if chosen_config else None,
+        tables=tuple(given["--tables"]),
+        exclude=tuple(given["--exclude"]),
+        verify=given["--verify"],
+        drop_all=given["--drop-all"],
+        recreate=given["--recreate"],
+        stop_at_misfits=_misfit(given["--misfit"]) == "stop",
+        workers=_number("--workers", given["--workers"]),
+        progress=given["--progress"],
+        report=_report(given["--report"] or ""),
+        strict=given["--strict"],
+        yes=given["--yes"],
+        quiet=given["--quiet"],
+        verbose=given["--verbose"],
+    )
+
+
+def _misfit(how: str) -> str:
+    if how not in _MISFITS:
+        raise UsageError(f"--misfit {how}: it is one of {', '.join(_MISFITS)}.", hint=_SEE)
+    if how == "reject":
+        raise UsageError("--misfit reject is not there yet; it is widen or stop.", hint=_SEE)
+    return how
+
+
+def _number(option: str, text: str | None) -> int | None:
+    if text is None:
+        return None
+    if not re.fullmatch(r"[0-9]{1,9}", text):
+        raise UsageError(f"{option} {text}: it is not a number.", hint=_SEE)
+    return int(text)
+
+
+def _report(name: str) -> str:
+    if name.endswith(".html"):
+        raise UsageError("HTML reports are not there yet; name a .json file.", hint=_SEE)
+    if name and name != "-" and not name.endswith(".json"):
+        raise UsageError(f"--report {name}: name a .json file, or - for standard output.")
+    return name
+
+
+def _misunderstood(argv: Sequence[str]) -> UsageError:
+    """What exactly was wrong: docopt only says that nothing matched."""
+    known = set(re.findall(r"--[a-z-]+", USAGE))
+    takes = set(re.findall(r"(--[a-z-]+) [A-Z]+", USAGE))
+    for argument in argv:
+        name, equals, _ = argument.partition("=")
+        if name.startswith("--") and not any(option.startswith(name) for option in known):
+            return UsageError(f"There is no option {name}.", hint=_SEE)
+        if equals and name in known and name not in takes:
+            return UsageError(f"{name} takes no value.", hint=_SEE)
+        if argument in takes and argument == argv[-1]:
+            return UsageError(f"{argument} needs a value.", hint=_SEE)
+    words = [argument for argument in argv if not argument.startswith("-")]
+    if not {"database", "plan", "help"} & set(words):
+        return UsageError("The command is missing: migrate database …", hint=_SEE)
+    return UsageError(f"This cannot be understood: migrate {' '.join(argv)}", hint=_SEE)

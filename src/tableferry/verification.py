@@ -1,0 +1,326 @@
+"""The story of a verification alone: read both sides, compare, and point at what differs.
+
+Nothing is written on either side, and no earlier run is needed: what is compared follows from the
+two schemas as they are now.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import Any, Literal
+
+from tableferry.comparison import Comparison, Side
+from tableferry.dialects import dialect_of
+from tableferry.dialects.base import Dialect, Endpoint
+from tableferry.errors import MisfitFound, UsageError
+from tableferry.events import Observer, PhaseBegins, PhaseEnds
+from tableferry.jobs import Jobs, Urgency
+from tableferry.model import (
+    Candidate,
+    Column,
+    Difference,
+    Outcome,
+    Range,
+    ReadColumn,
+    Scan,
+    Schema,
+    Survey,
+    Table,
+    TableName,
+    TableOutcome,
+)
+from tableferry.running import (
+    Clock,
+    default_workers,
+    jobs_for,
+    require_tables,
+    require_two_databases,
+)
+from tableferry.selection import Selection
+from tableferry.tasks import (
+    CountRows,
+    DigestRange,
+    Part,
+    SurveyRange,
+    count_rows,
+    digest_range,
+    survey_range,
+)
+from tableferry.versions import versions
+
+
+@dataclass(frozen=True, slots=True)
+class VerificationOptions:
+    workers: int = field(default_factory=default_workers)
+    selection: Selection = field(default_factory=Selection)
+
+
+def verify(
+    source: Endpoint, target: Endpoint, options: VerificationOptions, observe: Observer
+) -> Outcome:
+    """Compares every chosen table of the source with the target's of the same name."""
+    clock = Clock()
+    with ExitStack() as stack:
+        dialects = dialect_of(source), dialect_of(target)
+        if {dialect.name for dialect in dialects} == {"sqlite"}:
+            raise UsageError(
+                "Comparing two SQLite files is not there yet.",
+                hint="One of the two sides has to be PostgreSQL.",
+            )
+        holds = [
+            stack.enter_context(dialect.hold(endpoint, locked=False))
+            for dialect, endpoint in zip(dialects, (source, target), strict=True)
+        ]
+        ends = _Ends(holds[0].endpoint, holds[1].endpoint, *dialects)
+        sessions = []
+        for end, dialect in zip((ends.source, ends.target), dialects, strict=True):
+            session = dialect.open(end)
+            stack.callback(session.close)
+            sessions.append(session)
+        require_two_databases(*sessions, source)
+        with clock.phase("inspect"):
+            schema = options.selection.apply(sessions[0].inspect())
+            require_tables(schema, source)
+            theirs = sessions[1].inspect()
+        outcomes: dict[TableName, TableOutcome] = {}
+        with clock.phase("verify"):
+            jobs = stack.enter_context(jobs_for(schema.tables, options.workers, observe))
+            for table in schema.tables:
+                found = _counterpart(table.name, theirs, dialects[1])
+                if found is None:
+                    outcomes[table.name] = _absent(table)
+                    continue
+                check = _TableCheck(ends, (table, found), jobs, observe, outcomes)
+                check.begin((sessions[0].ranges(table), sessions[1].ranges(found)))
+            jobs.run()
+        for hold in holds:
+            hold.check()
+        tables = tuple(outcomes[table.name] for table in schema.tables)
+        return Outcome(
+            status="verified" if all(t.verdict == "verified" for t in tables) else "differences",
+            command="verify",
+            source=str(source),
+            target=str(target),
+            tables=tables,
+            warnings=_not_compared(tables, theirs),
+            timings=clock.timings(),
+            versions=versions(),
+            started=clock.started,
+            workers=options.workers,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class _Ends:
+    source: Endpoint
+    target: Endpoint
+    source_dialect: Dialect
+    target_dialect: Dialect
+
+
+def _counterpart(name: TableName, theirs: Schema, dialect: Dialect) -> Table | None:
+    """The table of the same name as it is kept there, or the only one but for case."""
+    wanted = dialect.fit_name(name.name)
+    exact = [table for table in theirs.tables if table.name.name == wanted]
+    folded = [table for table in theirs.tables if table.name.name.lower() == wanted.lower()]
+    return exact[0] if exact else folded[0] if len(folded) == 1 else None
+
+
+def _absent(table: Table) -> TableOutcome:
+    return TableOutcome(
+        source=str(table.name),
+        target="",
+        verdict="differs",
+        source_rows=table.rows,
+        target_rows=0,
+        differences=(Difference(str(table.name), "missing", (), source="the whole table"),),
+    )
+
+
+def _not_compared(tables: tuple[TableOutcome, ...], theirs: Schema) -> tuple[str, ...]:
+    compared = {table.target for table in tables}
+    extra = [str(table.name) for table in theirs.tables if str(table.name) not in compared]
+    return (f"Only in the target, not compared: {', '.join(extra)}",) if extra else ()
+
+
+class _TableCheck:
+    """One table on both sides, from its ranges to its outcome."""
+
+    def __init__(
+        self,
+        ends: _Ends,
+        tables: tuple[Table, Table],
+        jobs: Jobs,
+        observe: Observer,
+        outcomes: dict[TableName, TableOutcome],
+    ) -> None:
+        self._ends = ends
+        self._mine, self._theirs = tables
+        self._jobs = jobs
+        self._observe = observe
+        self._outcomes = outcomes
+        self._pairs, self._unmatched = _pair_columns(ends, *tables)
+        # Set when a value did not fit strictly: then other storage classes are taken by their
+        # text, as the migration does where it has to.
+        self._merging = False
+        self._sides: tuple[Side, Side]
+
+    def begin(self, ranges: tuple[tuple[Range, ...], tuple[Range, ...]]) -> None:
+        self._sides = (
+            Side(self._ends.source, self._scan(self._mine, 0), ranges[0]),
+            Side(self._ends.target, self._scan(self._theirs, 1), ranges[1]),
+        )
+        self._observe(PhaseBegins("verify", self._mine.name, 2 * self._mine.rows))
+        for side in self._sides:
+            for part in side.ranges:
+                job = DigestRange(side.endpoint, side.scan, part, self._mine.name)
+                self._add(digest_range, job, partial(self._digested, side, part))
+            job_count = CountRows(side.endpoint, side.scan.table)
+            self._add(count_rows, job_count, partial(self._counted, side))
+
+    def _scan(self, table: Table, number: int) -> Scan:
+        columns = tuple(
+            ReadColumn(pair[number], candidate.kind, self._merging)
+            for *pair, candidate in self._pairs
+        )
+        names = [mine.name for mine, _, _ in self._pairs]
+        key = self._mine.primary_key
+        positions = (
+            tuple(map(names.index, key.columns)) if key and set(key.columns) <= set(names) else ()
+        )
+        return Scan(table.name, columns, positions, table.locator, table.size // max(table.rows, 1))
+
+    def _add(
+        self,
+        task: Callable[[Any], Any],
+        argument: Any,
+        then: Callable[[Any], None],
+        urgency: Urgency = Urgency.DIGEST,
+    ) -> None:
+        sides = self._sides
+
+        def wanted(result: Any) -> None:
+            # What an earlier, stricter reading still brings in is of no use.
+            if self._sides is sides:
+                then(result)
+
+        def failed(error: Exception) -> None:
+            if not isinstance(error, MisfitFound):
+                raise error
+            if self._sides is sides:
+                self._read_again()
+
+        self._jobs.add(task, argument, wanted, urgency=urgency, size=self._mine.size, failed=failed)
+
+    def _digested(self, side: Side, part: Range, result: Part) -> None:
+        side.parts[part.number] = result
+        self._compare_when_complete()
+
+    def _counted(self, side: Side, count: int) -> None:
+        side.count = count
+        self._compare_when_complete()
+
+    def _compare_when_complete(self) -> None:
+        mine, theirs = self._sides
+        if not (mine.complete and theirs.complete):
+            return
+        if mine.rows != mine.count and not self._merging:
+            # The fast read leaves out rows that it would misread.
+            self._read_again()
+            return
+        Comparison(mine, theirs, self._add, self._compared).conclude()
+
+    def _read_again(self) -> None:
+        ranges = tuple(side.ranges for side in self._sides)
+        if not self._merging:
+            self._merging = True
+            self.begin((ranges[0], ranges[1]))
+            return
+        # Values that no reading makes fit: they cannot be equal to anything on the other side.
+        mine = self._sides[0]
+        candidates = tuple((Candidate(c.kind, merges=True),) for c in mine.scan.columns)
+        found: list[Survey] = []
+        self._sides = (replace(mine), replace(self._sides[1]))
+
+        def surveyed(survey: Survey) -> None:
+            found.append(survey)
+            if len(found) == len(mine.ranges):
+                self._compared(self._misfit_outcome(sum(found[1:], found[0])))
+
+        for part in mine.ranges:
+            self._add(
+                survey_range, SurveyRange(mine.endpoint, mine.scan, candidates, part), surveyed
+            )
+
+    def _misfit_outcome(self, survey: Survey) -> TableOutcome:
+        name = str(self._mine.name)
+        listed = [
+            Difference(
+                name,
+                "changed",
+                example.key,
+                mine.name,
+                example.value,
+                f"a {theirs.declared}, which cannot hold it",
+            )
+            for (mine, theirs, _), findings in zip(self._pairs, survey.findings, strict=True)
+            for example in findings[0].examples
+        ]
+        total = sum(findings[0].misfits for findings in survey.findings)
+        return TableOutcome(
+            source=name,
+            target=str(self._theirs.name),
+            verdict="differs",
+            source_rows=self._mine.rows,
+            target_rows=self._sides[1].count or 0,
+            differences=tuple(listed),
+            more_differences=total - len(listed),
+            search_cut_short=True,
+        )
+
+    def _compared(self, outcome: TableOutcome) -> None:
+        self._observe(PhaseEnds("verify", self._mine.name))
+        if self._unmatched:
+            outcome = replace(
+                outcome,
+                verdict="differs",
+                differences=(*self._unmatched, *outcome.differences),
+            )
+        self._outcomes[self._mine.name] = outcome
+
+
+_ColumnPair = tuple[Column, Column, Candidate]
+
+
+def _pair_columns(
+    ends: _Ends, mine: Table, theirs: Table
+) -> tuple[list[_ColumnPair], tuple[Difference, ...]]:
+    """Columns of one name with the kind to compare them as; and those that only one side has."""
+    pairs: list[_ColumnPair] = []
+    unmatched = []
+    left = {column.name.lower(): column for column in theirs.columns}
+    exact = {column.name: column for column in theirs.columns}
+    for column in mine.columns:
+        wanted = ends.target_dialect.fit_column_name(column.name)
+        other = exact.get(wanted) or left.get(wanted.lower())
+        if other is None:
+            unmatched.append(_unmatched(mine, "missing", column))
+            continue
+        left.pop(other.name.lower(), None)
+        pairs.append((column, other, _common_candidate(ends, column, other)))
+    unmatched += [_unmatched(mine, "extra", column) for column in left.values()]
+    return pairs, tuple(unmatched)
+
+
+def _unmatched(table: Table, what: Literal["missing", "extra"], column: Column) -> Difference:
+    return Difference(str(table.name), what, (), column.name, source="the whole column")
+
+
+def _common_candidate(ends: _Ends, mine: Column, theirs: Column) -> Candidate:
+    """PostgreSQL's columns say what they hold; SQLite's only what they would like to."""
+    if ends.target_dialect.name == "postgresql":
+        return ends.target_dialect.candidates(theirs)[0]
+    return ends.source_dialect.candidates(mine)[0]
