@@ -1,4 +1,4 @@
-"""Outcomes as JSON. The shape is written down in docs/report.schema.json. Pure but for one write."""
+"""Outcomes as JSON, in the shape that docs/report.schema.json writes down. Pure but for a write."""
 
 from __future__ import annotations
 

@@ -7,7 +7,7 @@ two schemas as they are now.
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, Literal
@@ -75,26 +75,25 @@ def verify(
             for dialect, endpoint in zip(dialects, (source, target), strict=True)
         ]
         ends = _Ends(holds[0].endpoint, holds[1].endpoint, *dialects)
-        sessions = []
-        for end, dialect in zip((ends.source, ends.target), dialects, strict=True):
-            session = dialect.open(end)
-            stack.callback(session.close)
-            sessions.append(session)
-        require_two_databases(*sessions, source)
+        mine, theirs = (
+            stack.enter_context(closing(dialect.open(end)))
+            for end, dialect in zip((ends.source, ends.target), dialects, strict=True)
+        )
+        require_two_databases(mine, theirs, source)
         with clock.phase("inspect"):
-            schema = options.selection.apply(sessions[0].inspect())
+            schema = options.selection.apply(mine.inspect())
             require_tables(schema, source)
-            theirs = sessions[1].inspect()
+            found = theirs.inspect()
         outcomes: dict[TableName, TableOutcome] = {}
         with clock.phase("verify"):
             jobs = stack.enter_context(jobs_for(schema.tables, options.workers, observe))
             for table in schema.tables:
-                found = _counterpart(table.name, theirs, dialects[1])
-                if found is None:
+                other = _counterpart(table.name, found, dialects[1])
+                if other is None:
                     outcomes[table.name] = _absent(table)
                     continue
-                check = _TableCheck(ends, (table, found), jobs, observe, outcomes)
-                check.begin((sessions[0].ranges(table), sessions[1].ranges(found)))
+                check = _TableCheck(ends, (table, other), jobs, observe, outcomes)
+                check.begin((mine.ranges(table), theirs.ranges(other)))
             jobs.run()
         for hold in holds:
             hold.check()
@@ -105,7 +104,7 @@ def verify(
             source=str(source),
             target=str(target),
             tables=tables,
-            warnings=_not_compared(tables, theirs),
+            warnings=_not_compared(tables, found),
             timings=clock.timings(),
             versions=versions(),
             started=clock.started,
