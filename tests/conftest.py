@@ -7,8 +7,13 @@ import functools
 from collections.abc import Callable, Iterator
 
 import pytest
+from hypothesis import settings
 from tests import servers
 from tests.servers import Server
+
+# No deadline: the machine may be busy with a server, and time is measured elsewhere.
+settings.register_profile("tableferry", deadline=None)
+settings.load_profile("tableferry")
 
 
 @pytest.fixture(scope="session")

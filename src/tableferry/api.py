@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Literal
 
 from tableferry import migration, settings, verification
+from tableferry.addresses import DatabaseAddress, EmbeddedServer, PostgresServer
 from tableferry.dialects.base import Endpoint
 from tableferry.errors import UsageError
 from tableferry.events import Event, Observer
@@ -17,7 +18,6 @@ from tableferry.model import Outcome
 from tableferry.preparation import Permission
 from tableferry.running import default_workers
 from tableferry.selection import Selection
-from tableferry.settings import DatabaseAddress, EmbeddedServer, PostgresServer
 
 
 def _ignore(_: Event) -> None:

@@ -25,8 +25,9 @@ from tableferry.redaction import redact
 from tableferry.usage import Arguments
 
 if TYPE_CHECKING:
+    from tableferry.addresses import DatabaseAddress, Databases
     from tableferry.model import Outcome
-    from tableferry.settings import DatabaseAddress, Databases, Settings
+    from tableferry.settings import Settings
 
 _INTERRUPTED = "Interrupted. A migration under way is unfinished: start anew with --drop-all."
 

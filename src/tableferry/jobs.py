@@ -16,11 +16,12 @@ from typing import Any
 
 
 class Urgency(IntEnum):
-    """Which waiting jobs go first: what others wait for goes before what ends a table."""
+    """Which waiting jobs go first. All copies come before the first key, so that the largest
+    table's key, which one process builds alone, has all the rest of the work beside it."""
 
-    KEYS = 0
-    COPY = 1
-    SURVEY = 1
+    COPY = 0
+    SURVEY = 0
+    KEYS = 1
     INDEX = 2
     DIGEST = 3
     FINISH = 4

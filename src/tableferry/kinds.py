@@ -86,12 +86,17 @@ def _text_misfits(array: pa.Array, length: int | None) -> Mask | None:
     if not _is_utf8(array) or _has_nul(array):
         values = array.cast(pa.binary()).to_pylist()
         bad = np.array([v is not None and not is_text(v) for v in values], dtype=bool)
-    if length is not None:
+    if length is not None and _longest(array) > length:
         checked = array if bad is None else pc.if_else(pa.array(~bad), array, None)
         longer = pc.greater(pc.utf8_length(checked), length).fill_null(False)
         mask = longer.to_numpy(zero_copy_only=False)
         bad = mask if bad is None else bad | mask
     return None if bad is None else _mask_or_none(bad)
+
+
+def _longest(array: pa.Array) -> int:
+    """In bytes, which are no fewer than the characters."""
+    return int(pc.max(pc.binary_length(array)).as_py() or 0)
 
 
 def is_text(value: bytes) -> bool:

@@ -2,10 +2,11 @@
 
 Every table goes through the same states, each started by the end of the one before:
 
-    copy ─▶ keys ─▶ indexes and read back ─▶ comparison
-     │ ▲
-     ▼ └── create anew under the next generation
-    survey (a value did not fit, or rows were left out of the fast read)
+    copy ─▶ count ─▶ keys ─▶ indexes and read back ─▶ comparison
+     ▲ │      │
+     │ ▼      ▼
+     │ survey (a value did not fit, or rows were left out of the fast read)
+     └── create anew under the next generation
 """
 
 from __future__ import annotations
@@ -169,12 +170,7 @@ class Loading:
         pair = table.pair
         load = _Load(
             table,
-            Side(
-                self._route.source,
-                pair.source,
-                self._source_session.ranges(table.source),
-                count=table.source.rows,
-            ),
+            Side(self._route.source, pair.source, self._source_session.ranges(table.source)),
             Side(self._route.target, pair.target),
         )
         self._loads[table.source.name] = load
@@ -236,14 +232,24 @@ class Loading:
         load.source.parts[part.number] = result
         for column, count in result.respelled:
             load.respelled[column] = load.respelled.get(column, 0) + count
-        if load.misfit or load.again or not load.source.complete:
+        if load.misfit or load.again or len(load.source.parts) < len(load.source.ranges):
             return
         self._end(load, "copy")
-        if load.source.rows != load.plan.source.rows:
+        self._add(
+            load,
+            count_rows,
+            CountRows(self._route.source, load.plan.source.name),
+            partial(self._counted_source, load),
+            Urgency.KEYS,
+        )
+
+    def _counted_source(self, load: _Load, count: int) -> None:
+        load.source.count = count
+        if load.source.rows == count:
+            self._add_keys(load)
+        else:
             # The fast read leaves out rows it would misread: find out which and why.
             load.misfit = True
-            return
-        self._add_keys(load)
 
     def _copy_failed(self, load: _Load, error: Exception) -> None:
         if not isinstance(error, MisfitFound):
@@ -291,7 +297,7 @@ class Loading:
         self.plan = next_generation(old, new)
         if self.plan.table(name).generation == load.plan.generation:
             raise RunFailed(
-                f"Table {name}: {load.plan.source.rows} rows are counted, but "
+                f"Table {name}: {load.source.count} rows are counted, but "
                 f"{load.source.rows} were read, and all values fit.",
                 hint="An index or the file may be damaged: run PRAGMA integrity_check.",
             )
@@ -414,7 +420,7 @@ class Loading:
             load,
             count_rows,
             CountRows(target, table.name),
-            partial(self._counted, load),
+            partial(self._counted_target, load),
             Urgency.DIGEST,
         )
 
@@ -422,7 +428,7 @@ class Loading:
         load.target.parts[part.number] = result
         self._compare_when_complete(load)
 
-    def _counted(self, load: _Load, count: int) -> None:
+    def _counted_target(self, load: _Load, count: int) -> None:
         load.target.count = count
         self._compare_when_complete(load)
 

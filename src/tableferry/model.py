@@ -105,8 +105,7 @@ class LeftBehind:
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """``rows`` is a count that used no index (in PostgreSQL, which counts slowly, 0 until asked
-    for); ``size`` an estimate of the table's bytes."""
+    """``rows`` and ``size`` (bytes) are estimates, good enough to share out the work."""
 
     name: TableName
     columns: tuple[Column, ...]

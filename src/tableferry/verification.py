@@ -90,7 +90,7 @@ def verify(
             for table in schema.tables:
                 other = _counterpart(table.name, found, dialects[1])
                 if other is None:
-                    outcomes[table.name] = _absent(table)
+                    outcomes[table.name] = _absent(table, mine.count(table.name))
                     continue
                 check = _TableCheck(ends, (table, other), jobs, observe, outcomes)
                 check.begin((mine.ranges(table), theirs.ranges(other)))
@@ -128,12 +128,12 @@ def _counterpart(name: TableName, theirs: Schema, dialect: Dialect) -> Table | N
     return exact[0] if exact else folded[0] if len(folded) == 1 else None
 
 
-def _absent(table: Table) -> TableOutcome:
+def _absent(table: Table, rows: int) -> TableOutcome:
     return TableOutcome(
         source=str(table.name),
         target="",
         verdict="differs",
-        source_rows=table.rows,
+        source_rows=rows,
         target_rows=0,
         differences=(Difference(str(table.name), "missing", (), source="the whole table"),),
     )
@@ -273,7 +273,7 @@ class _TableCheck:
             source=name,
             target=str(self._theirs.name),
             verdict="differs",
-            source_rows=self._mine.rows,
+            source_rows=self._sides[0].count or 0,
             target_rows=self._sides[1].count or 0,
             differences=tuple(listed),
             more_differences=total - len(listed),

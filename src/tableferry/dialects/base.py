@@ -10,6 +10,7 @@ from typing import ClassVar, Protocol
 
 import pyarrow as pa
 
+from tableferry.addresses import PostgresServer, SqliteFile
 from tableferry.model import (
     Candidate,
     Column,
@@ -24,7 +25,6 @@ from tableferry.model import (
     Table,
     TableName,
 )
-from tableferry.settings import PostgresServer, SqliteFile
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +75,7 @@ class Session(ABC):
 
     @abstractmethod
     def inspect(self) -> Schema:
-        """Every table of the database or, in PostgreSQL, of the schema; see Table.rows."""
+        """Every table of the database or, in PostgreSQL, of the schema."""
 
     @abstractmethod
     def ranges(self, table: Table) -> tuple[Range, ...]:

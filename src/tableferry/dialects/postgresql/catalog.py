@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from dataclasses import replace
 from typing import Any
 
 import adbc_driver_postgresql.dbapi
@@ -15,12 +16,13 @@ PAGE_BYTES = 8192
 
 
 def inspect(connection: adbc_driver_postgresql.dbapi.Connection, schema: str) -> Schema:
-    """The schema's ordinary tables with columns, keys and sizes; rows stay uncounted (0)."""
+    """The schema's ordinary tables with columns, keys and sizes."""
     own = f"n.nspname = {literal(schema)} AND c.relkind IN ('r', 'p')"
     source = "pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace"
     tables = rows(
         connection,
-        "SELECT c.relname::text AS name, pg_relation_size(c.oid) AS size "
+        "SELECT c.relname::text AS name, pg_relation_size(c.oid) AS size, "
+        "greatest(c.reltuples, 0)::int8 AS rows "
         f"FROM {source} WHERE {own} ORDER BY c.relname",
     )
     columns = _grouped(
@@ -43,8 +45,10 @@ def inspect(connection: adbc_driver_postgresql.dbapi.Connection, schema: str) ->
     )
     return Schema(
         tuple(
-            _table(
-                TableName(schema, row["name"]), row["size"], columns[row["name"]], keys[row["name"]]
+            replace(
+                _table(TableName(schema, row["name"]), columns[row["name"]], keys[row["name"]]),
+                rows=row["rows"],
+                size=row["size"],
             )
             for row in tables
         )
@@ -60,9 +64,7 @@ def _grouped(
     return grouped
 
 
-def _table(
-    name: TableName, size: int, columns: list[dict[str, Any]], keys: list[dict[str, Any]]
-) -> Table:
+def _table(name: TableName, columns: list[dict[str, Any]], keys: list[dict[str, Any]]) -> Table:
     primary = next((key for key in keys if key["type"] == "p"), None)
     identity = next((column["name"] for column in columns if column["identity"]), None)
     return Table(
@@ -80,7 +82,6 @@ def _table(
         primary_key=Key(tuple(primary["columns"]), primary["name"]) if primary else None,
         uniques=tuple(Key(tuple(k["columns"]), k["name"]) for k in keys if k["type"] == "u"),
         identity=Identity(identity, 0) if identity else None,
-        size=size,
         locator="ctid",
     )
 

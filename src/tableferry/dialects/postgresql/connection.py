@@ -10,11 +10,11 @@ import adbc_driver_manager
 import adbc_driver_postgresql.dbapi
 import pyarrow as pa
 
+from tableferry.addresses import PostgresServer
 from tableferry.dialects.base import Endpoint
 from tableferry.dialects.postgresql.ddl import literal
 from tableferry.errors import DatabaseError, Refused, TableferryError
 from tableferry.redaction import redact
-from tableferry.settings import PostgresServer
 
 # Pinned in every session, whatever the role, the database or the server has set: the text forms
 # that are read and written depend on them, and a cursor left idle must not be ended.

@@ -76,6 +76,7 @@ class _Catalog:
         ):
             self.index_columns[index].append(row)
         self.sequences = self._sequences()
+        self.file_bytes = self.number("PRAGMA page_count") * self.number("PRAGMA page_size")
 
     def _by_table(self, pragma: str, columns: str, order: str) -> dict[str, list[Any]]:
         grouped: dict[str, list[Any]] = defaultdict(list)
@@ -106,7 +107,7 @@ class _Catalog:
 
 
 def inspect(connection: adbc_driver_sqlite.dbapi.Connection) -> Schema:
-    """Every ordinary table of the file, its rows counted, and what cannot be carried."""
+    """Every ordinary table of the file, and what cannot be carried."""
     catalog = _Catalog(connection)
     left: list[LeftBehind] = []
     tables = []
@@ -139,7 +140,8 @@ def _table(catalog: _Catalog, name: str, without_rowid: bool, left: list[LeftBeh
     primary_key = _primary_key(catalog, name, without_rowid, left)
     locator = "" if without_rowid else _locator(columns)
     uniques, indexes = _indexes(catalog, name, left)
-    count = catalog.number(f"SELECT count(*) FROM {quote(name)} NOT INDEXED")
+    row_bytes = _row_bytes(catalog, name, columns)
+    rows = _estimated_rows(catalog, name, locator, row_bytes)
     return Table(
         name=TableName(_SCHEMA, name),
         columns=columns,
@@ -148,8 +150,8 @@ def _table(catalog: _Catalog, name: str, without_rowid: bool, left: list[LeftBeh
         foreign_keys=_foreign_keys(catalog, name),
         indexes=indexes,
         identity=_identity(catalog, name, primary_key, without_rowid),
-        rows=count,
-        size=count * _row_bytes(catalog, name, columns),
+        rows=rows,
+        size=rows * row_bytes,
         locator=locator,
     )
 
@@ -314,6 +316,19 @@ def _identity(
         return None
     largest = catalog.number(f"SELECT max({quote(key.columns[0])}) FROM {quote(name)}")
     return Identity(key.columns[0], max(largest, catalog.sequences.get(name, 0), 0) + 1)
+
+
+def _estimated_rows(catalog: _Catalog, name: str, locator: str, row_bytes: int) -> int:
+    """No more rows than rowids lie between the first and the last, nor than fit into the file;
+    a table without rowids is counted."""
+    table = quote(name)
+    if not locator:
+        return catalog.number(f"SELECT count(*) FROM {table} NOT INDEXED")
+    span = catalog.number(
+        f"SELECT CAST((SELECT max({locator}) FROM {table}) AS REAL) "
+        f"- (SELECT min({locator}) FROM {table}) + 1"
+    )
+    return min(span, catalog.file_bytes // row_bytes)
 
 
 def _row_bytes(catalog: _Catalog, name: str, columns: Iterable[Column]) -> int:

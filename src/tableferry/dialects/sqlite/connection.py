@@ -16,8 +16,6 @@ import pyarrow as pa
 
 from tableferry.errors import DatabaseError, Refused, TableferryError
 
-# No memory map: reads would be some 5 % faster, but each worker would count gigabytes of the
-# file's pages as its own memory.
 _SESSION = (
     # A hostile schema must not run functions with side effects when it is merely read.
     "PRAGMA trusted_schema = OFF",

@@ -9,11 +9,11 @@ import sys
 from pathlib import Path
 from types import TracebackType
 
+from tableferry.addresses import SqliteFile
 from tableferry.dialects.base import Endpoint, Hold
 from tableferry.dialects.sqlite import connection as sqlite
 from tableferry.errors import Refused, SourceChanged, WorkerDied
 from tableferry.processes import environment_without_secrets
-from tableferry.settings import SqliteFile
 
 _HOLDER = Path(__file__).with_name("holder.py")
 

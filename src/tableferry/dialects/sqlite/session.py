@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 import pyarrow as pa
 
+from tableferry.addresses import SqliteFile
 from tableferry.dialects.base import Batch, Endpoint, Session, Surveyor
 from tableferry.dialects.sqlite import catalog
 from tableferry.dialects.sqlite import connection as sqlite
@@ -18,9 +20,8 @@ from tableferry.dialects.sqlite.values import (
     reading,
     typed_reading,
 )
-from tableferry.errors import DatabaseError, MisfitFound
+from tableferry.errors import DatabaseError, MisfitFound, TableferryError
 from tableferry.model import Range, Scan, Schema, Table, TableName
-from tableferry.settings import SqliteFile
 
 # Bounds of a record batch: as many rows as fill about this many bytes, so that neither tiny
 # batches cost overhead nor wide rows multiply into gigabytes.
@@ -30,6 +31,9 @@ _BATCH_BYTES = 16 << 20
 _RANGE_BYTES = 48 << 20
 _MIN_RANGE_ROWS = 1_000
 _MAX_RANGES = 1_000
+
+# A ceiling of address space, in bytes; reads are some 5 % faster ("Memory-Mapped I/O").
+_MMAP_SIZE = 1 << 40
 
 _MISMATCH = re.compile(r"Type mismatch in column (\d+)")
 
@@ -60,12 +64,8 @@ class SqliteSession(Session, Surveyor):
         parts = min(table.size // _RANGE_BYTES, table.rows // _MIN_RANGE_ROWS, _MAX_RANGES)
         if not table.locator or parts < 2:
             return (Range(0),)
-        ends = (
-            f"SELECT min(t.{table.locator}) AS a, max(t.{table.locator}) AS b "
-            f"FROM {quote(table.name.name)} AS t"
-        )
         with sqlite.errors(self._path, f"table {table.name}"):
-            low, high = sqlite.rows(self._connection, ends, "a, b")[0]
+            low, high = self._ends(table.name, table.locator)
         return cut(low, high, parts)
 
     def read(self, scan: Scan, part: Range) -> Iterator[Batch]:
@@ -90,29 +90,56 @@ class SqliteSession(Session, Surveyor):
     def _stream(
         self, scan: Scan, part: Range, readings: Sequence[Reading]
     ) -> Iterator[list[list[pa.Array]]]:
-        """Record batches of a range as one list of arrays a column, header row dropped."""
-        what = f"table {scan.table}"
+        """The rows of a range, batch by batch, as one list of arrays a column: types checked and
+        the header row dropped."""
+        batch_rows = max(1, min(_BATCH_ROWS, _BATCH_BYTES // max(scan.row_bytes, 1)))
         headers = [header for r in readings for header in r.headers]
-        with self._connection.cursor() as cursor:
-            batch_rows = max(1, min(_BATCH_ROWS, _BATCH_BYTES // max(scan.row_bytes, 1)))
+        with self._translating(scan), self._mapped(), self._connection.cursor() as cursor:
             cursor.adbc_statement.set_options(**{"adbc.sqlite.query.batch_rows": str(batch_rows)})
-            try:
-                cursor.execute(_select(scan, part, readings))
-                reader = cursor.fetch_record_batch()
-                _require_types(reader.schema, headers, scan)
-                header_rows = 1
-                for batch in reader:
-                    if batch.num_rows > header_rows:
-                        yield _grouped(batch.slice(header_rows), readings, what)
-                    header_rows = 0
-            except (MisfitFound, GeneratorExit):
-                raise
-            except Exception as error:
-                if _MISMATCH.search(str(error)):
-                    raise MisfitFound(
-                        f"{scan.table}: values do not fit", table=scan.table, columns=[]
-                    ) from error
-                raise sqlite.translated(error, self._path, what) from error
+            cursor.execute(_select(scan, part, readings))
+            reader = cursor.fetch_record_batch()
+            for field, header in zip(reader.schema, headers, strict=True):
+                if field.type != HEADER_TYPES[header]:
+                    raise _misfit(scan)
+            header_rows = 1
+            for batch in reader:
+                if batch.num_rows > header_rows:
+                    yield _grouped(batch.slice(header_rows), readings, scan)
+                header_rows = 0
+
+    def _ends(self, table: TableName, locator: str) -> tuple[int, int]:
+        """The first and the last rowid; of an empty table, a last before the first."""
+        # Two subqueries: min and max in one would read the whole table.
+        source = f"FROM main.{quote(table.name)} AS t"
+        ends = (f"(SELECT {end}(t.{locator}) {source})" for end in ("min", "max"))
+        query = "SELECT {} AS a, {} AS b".format(*ends)
+        low, high = sqlite.rows(self._connection, query, "a, b")[0]
+        return (0, -1) if low is None else (low, high)
+
+    @contextmanager
+    def _mapped(self) -> Iterator[None]:
+        """The file's pages read through a memory map, let go of afterwards: a worker would
+        otherwise come to hold the whole file in its memory."""
+        sqlite.run(self._connection, f"PRAGMA mmap_size = {_MMAP_SIZE}")
+        try:
+            yield
+        finally:
+            sqlite.run(self._connection, "PRAGMA mmap_size = 0")
+
+    @contextmanager
+    def _translating(self, scan: Scan) -> Iterator[None]:
+        try:
+            yield
+        except (TableferryError, GeneratorExit):
+            raise
+        except Exception as error:
+            if _MISMATCH.search(str(error)):
+                raise _misfit(scan) from error
+            raise sqlite.translated(error, self._path, f"table {scan.table}") from error
+
+
+def _misfit(scan: Scan) -> MisfitFound:
+    return MisfitFound(f"{scan.table}: values do not fit", table=scan.table, columns=[])
 
 
 def cut(low: int, high: int, parts: int) -> tuple[Range, ...]:
@@ -126,19 +153,22 @@ def cut(low: int, high: int, parts: int) -> tuple[Range, ...]:
 
 
 def _select(scan: Scan, part: Range, readings: Sequence[Reading]) -> str:
+    """The header row, then the rows of the range that no guard keeps out."""
     headers = ", ".join(header for r in readings for header in r.headers)
     values = ", ".join(expression for r in readings for expression in r.expressions)
-    conditions = []
-    if part.lower is not None:
-        conditions.append(f"t.{scan.locator} >= {part.lower}")
-    if part.upper is not None:
-        conditions.append(f"t.{scan.locator} < {part.upper}")
     guards = [r.guard for r in readings if r.guard]
-    if guards:
-        conditions.append(f"({_any(guards)}) IS NOT TRUE")
-    where = f" WHERE {' AND '.join(conditions)}" if conditions else ""
+    where = _where(scan.locator, part, f"({_any(guards)}) IS NOT TRUE" if guards else "")
     table = f"main.{quote(scan.table.name)} AS t NOT INDEXED"
     return f"SELECT {headers} UNION ALL SELECT {values} FROM {table}{where}"
+
+
+def _where(locator: str, part: Range, *others: str) -> str:
+    conditions = [other for other in others if other]
+    if part.lower is not None:
+        conditions.append(f"t.{locator} >= {part.lower}")
+    if part.upper is not None:
+        conditions.append(f"t.{locator} < {part.upper}")
+    return f" WHERE {' AND '.join(conditions)}" if conditions else ""
 
 
 def _any(conditions: Sequence[str]) -> str:
@@ -149,24 +179,20 @@ def _any(conditions: Sequence[str]) -> str:
     return f"({_any(conditions[:half])}) OR ({_any(conditions[half:])})"
 
 
-def _require_types(schema: pa.Schema, headers: Sequence[str], scan: Scan) -> None:
-    for field, header in zip(schema, headers, strict=True):
-        if field.type != HEADER_TYPES[header]:
-            raise MisfitFound(f"{scan.table}: values do not fit", table=scan.table, columns=[])
-
-
-def _grouped(batch: pa.RecordBatch, readings: Sequence[Reading], what: str) -> list[list[pa.Array]]:
+def _grouped(
+    batch: pa.RecordBatch, readings: Sequence[Reading], scan: Scan
+) -> list[list[pa.Array]]:
     arrays = iter(batch.columns)
     grouped = [[next(arrays) for _ in r.headers] for r in readings]
     for array in batch.columns:
         # Past 2 GiB the driver's 32-bit offsets wrap around without an error.
         if pa.types.is_binary(array.type) or pa.types.is_string(array.type):
-            _require_sound_offsets(array, what)
+            _require_sound_offsets(array, scan)
     return grouped
 
 
-def _require_sound_offsets(array: pa.Array, what: str) -> None:
+def _require_sound_offsets(array: pa.Array, scan: Scan) -> None:
     try:
         array.cast(pa.binary()).validate(full=True)
     except pa.ArrowInvalid as error:
-        raise DatabaseError(f"{what}: a record batch grew beyond 2 GiB.") from error
+        raise DatabaseError(f"Table {scan.table}: a record batch grew beyond 2 GiB.") from error

@@ -8,8 +8,9 @@ with a value of another storage class then decides how it may be read:
 - int64 raises on reals, text and blobs; double raises on text and blobs. Nothing is silent but
   an integer in a double, rounded from 2^53 on; the kinds that read doubles reject such values.
 - string prints numbers (an integer in its digits, a real with six), and takes a blob's bytes for
-  text. Where numbers could pass, the typed read is used; blobs are kept out by a guard, a
-  condition on the row, and then missing rows tell that there are some.
+  text once the first batch has passed. Where numbers could pass, the typed read is used; blobs
+  are kept out by a guard, a condition on the row, and then missing rows tell that there are some.
+- binary takes everything: the guard keeps out what is no blob.
 
 The typed read keeps every storage class apart in columns of their own.
 """
@@ -82,7 +83,10 @@ def reading(column: ReadColumn) -> Reading:
     if (kind.name == "text" and group == "TEXT") or kind.name in temporal.KINDS:
         # No number prints as a date or a time, so only blobs could pass for one.
         return Reading(
-            (value,), ("''",), lambda arrays: _from_text(arrays[0], kind), f"{value} >= x''"
+            (value,),
+            ("''",),
+            lambda arrays: _from_text(arrays[0], kind),
+            guard=f"{value} >= x''",
         )
     if kind.name == "bytes":
         # Sorted before every blob stand numbers and text.

@@ -1,0 +1,391 @@
+"""``--verify`` alone: what differs is named to the cell, nothing is written, nothing made up."""
+
+from __future__ import annotations
+
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+
+import psycopg
+import pytest
+from tests.servers import Server
+from tests.system.support import (
+    PASSWORD_VARIABLE,
+    Run,
+    catalog,
+    command,
+    ends,
+    environment,
+    ferried,
+    ferry,
+    fingerprint,
+    open_to_all,
+    password,
+    sqlite_file,
+    sqlite_url,
+)
+
+SCRIPT = """
+CREATE TABLE kinds (
+    "Key" INTEGER PRIMARY KEY,
+    "Whole" INTEGER,
+    yes BOOLEAN,
+    ratio REAL,
+    price DECIMAL(10,2),
+    amount NUMERIC,
+    code VARCHAR(20),
+    words TEXT,
+    picture BLOB,
+    day DATE,
+    moment DATETIME,
+    zoned TIMESTAMPTZ,
+    hour TIME
+);
+CREATE TABLE pairs (a TEXT, b TEXT, note TEXT, PRIMARY KEY (a, b));
+CREATE TABLE keyless (name TEXT, size INTEGER);
+CREATE TABLE empty (word TEXT);
+WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 3000)
+INSERT INTO kinds SELECT i, i * 1000003, i % 2, i / 7.0, i / 100.0, i + 0.625, 'code ' || i,
+    'the words of row ' || i || ', of some length', CAST('picture ' || i AS BLOB),
+    date('2001-02-03', '+' || i || ' days'), datetime('2001-02-03 04:05:06', '+' || i || ' hours'),
+    strftime('%Y-%m-%dT%H:%M:%SZ', '2001-02-03', '+' || i || ' hours'),
+    time('04:05:06', '+' || i || ' seconds') FROM n;
+INSERT INTO kinds ("Key") VALUES (4000);
+INSERT INTO pairs SELECT "Key" % 50, "Key", words FROM kinds;
+INSERT INTO keyless SELECT 'name ' || ("Key" % 1000), "Key" % 10 FROM kinds WHERE "Key" <= 3000;
+INSERT INTO keyless VALUES ('', NULL), ('once', 1);
+"""
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> Path:
+    return sqlite_file(tmp_path / "source.db", SCRIPT)
+
+
+def verify_after(source: Path, target: Server, *statements: str) -> Run:
+    """Migrates, changes the target, and verifies."""
+    ferried(source, target)
+    target.run(*statements)
+    return ferry(source, target, "--verify")
+
+
+def test_no_false_alarm(database: Server, source: Path) -> None:
+    run = verify_after(source, database, "VACUUM FULL kinds", "ANALYZE", "CREATE TABLE own (x int)")
+
+    assert run.code == 0, run.err
+    assert run.report["status"] == "verified"
+    assert run.report["command"] == "verify"
+    assert {t["source"]: t["verdict"] for t in run.report["tables"]} == dict.fromkeys(
+        ("empty", "keyless", "kinds", "pairs"), "verified"
+    )
+    assert any("own" in warning for warning in run.report["warnings"])
+
+
+@pytest.mark.parametrize(
+    ("column", "change", "shown"),
+    [
+        ("Whole", '"Whole" + 1', ("1234003702", "1234003703")),
+        ("yes", "NOT yes", ("False", "True")),
+        ("ratio", "ratio * 1.0000000000000003", ("176.28571428571428", "176.2857142857143")),
+        ("price", "price + 0.01", ("12.34", "12.35")),
+        ("amount", "amount + 0.0000001", ("1234.625", "1234.6250001")),
+        ("code", "code || ' '", ("'code 1234'", "'code 1234 '")),
+        ("words", "replace(words, 'some', 'Some')", ("some", "Some")),
+        ("picture", r"picture || '\x00'", ("x'70", "x'70")),
+        ("day", "day + 1", ("2004-06-21", "2004-06-22")),
+        ("moment", "moment + interval '1 microsecond'", ("05:06", "05:06.000001")),
+        ("zoned", "zoned + interval '1 second'", ("10:00:00", "10:00:01")),
+        ("hour", "hour + interval '1 second'", ("04:25:40", "04:25:41")),
+    ],
+)
+def test_one_changed_value_is_named(
+    database: Server, source: Path, column: str, change: str, shown: tuple[str, str]
+) -> None:
+    run = verify_after(
+        source, database, f"""UPDATE kinds SET "{column}" = {change} WHERE "Key" = 1234"""
+    )
+
+    assert run.code == 1
+    assert run.report["status"] == "differences"
+    (difference,) = run.differences("kinds")
+    assert difference["what"] == "changed"
+    assert difference["table"] == "kinds"
+    assert difference["column"] == column
+    assert difference["key"] == {"Key": "1234"}
+    assert shown[0] in difference["source"]
+    assert shown[1] in difference["target"]
+    assert f"kinds (Key = 1234), column {column}: " in run.err
+    assert "Not the same: kinds (" in run.err
+    others = [t["verdict"] for t in run.report["tables"] if t["source"] != "kinds"]
+    assert others == ["verified"] * 3
+
+
+@pytest.mark.parametrize(
+    "column",
+    [
+        *("Whole", "yes", "ratio", "price", "amount", "code"),
+        *("words", "picture", "day", "moment", "zoned", "hour"),
+    ],
+)
+def test_a_value_that_became_null_is_named(any_database: Server, source: Path, column: str) -> None:
+    run = verify_after(
+        source, any_database, f"""UPDATE kinds SET "{column}" = NULL WHERE "Key" = 77"""
+    )
+
+    assert run.code == 1
+    (difference,) = run.differences("kinds")
+    assert (difference["key"], difference["column"]) == ({"Key": "77"}, column)
+    assert difference["target"] == "NULL"
+
+
+def test_null_is_not_the_empty_text_nor_zero(any_database: Server, source: Path) -> None:
+    run = verify_after(
+        source,
+        any_database,
+        """UPDATE kinds SET words = '', "Whole" = 0, picture = '', yes = false
+           WHERE "Key" = 4000""",
+    )
+
+    assert run.code == 1
+    found = {d["column"]: (d["source"], d["target"]) for d in run.differences("kinds")}
+    assert found == {
+        "words": ("NULL", "''"),
+        "Whole": ("NULL", "0"),
+        "picture": ("NULL", "x''"),
+        "yes": ("NULL", "False"),
+    }
+
+
+def test_a_composite_key_is_named_whole(any_database: Server, source: Path) -> None:
+    run = verify_after(
+        source, any_database, "UPDATE pairs SET note = 'x' WHERE a = '7' AND b = '107'"
+    )
+
+    assert run.code == 1
+    (difference,) = run.differences("pairs")
+    assert difference["key"] == {"a": "'7'", "b": "'107'"}
+    assert difference["column"] == "note"
+
+
+def test_values_swapped_between_rows_are_seen(any_database: Server, source: Path) -> None:
+    run = verify_after(
+        source,
+        any_database,
+        """UPDATE kinds k SET amount = o.amount FROM kinds o
+           WHERE k."Key" IN (10, 20) AND o."Key" = 30 - k."Key" """,
+    )
+
+    assert run.code == 1
+    named = {(d["key"]["Key"], d["column"]) for d in run.differences("kinds")}
+    assert named == {("10", "amount"), ("20", "amount")}
+
+
+def test_values_swapped_between_columns_are_seen(any_database: Server, source: Path) -> None:
+    run = verify_after(
+        source, any_database, """UPDATE kinds SET code = 'x', words = 'y' WHERE "Key" = 1"""
+    )
+
+    assert run.code == 1
+    assert {d["column"] for d in run.differences("kinds")} == {"code", "words"}
+
+
+def test_missing_and_extra_rows_are_named(any_database: Server, source: Path) -> None:
+    run = verify_after(
+        source,
+        any_database,
+        """DELETE FROM kinds WHERE "Key" = 5""",
+        """INSERT INTO kinds ("Key") VALUES (9999)""",
+    )
+
+    assert run.code == 1
+    named = {(d["what"], d["key"]["Key"]) for d in run.differences("kinds")}
+    assert named == {("missing", "5"), ("extra", "9999")}
+    assert run.table("kinds")["rows"] == {"source": 3001, "target": 3001}
+    assert "kinds (Key = 5) is only in the source" in run.err
+    assert "kinds (Key = 9999) is only in the target" in run.err
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        (
+            "UPDATE keyless SET size = 2 WHERE name = 'once'",
+            {("missing", "'once'", "1", 1), ("extra", "'once'", "2", 1)},
+        ),
+        ("INSERT INTO keyless VALUES ('once', 1)", {("extra", "'once'", "1", 1)}),
+        (
+            "INSERT INTO keyless SELECT 'once', 1 FROM generate_series(1, 2)",
+            {("extra", "'once'", "1", 2)},
+        ),
+        ("DELETE FROM keyless WHERE name = 'name 7'", {("missing", "'name 7'", "7", 3)}),
+        (
+            "UPDATE keyless SET name = NULL WHERE name = ''",
+            {("missing", "''", "NULL", 1), ("extra", "NULL", "NULL", 1)},
+        ),
+    ],
+)
+def test_without_a_key_the_row_is_named(
+    any_database: Server, source: Path, change: str, expected: set[tuple[str, str, str, int]]
+) -> None:
+    run = verify_after(source, any_database, change)
+
+    assert run.code == 1
+    found = {
+        (d["what"], d["key"]["name"], d["key"]["size"], d["times"])
+        for d in run.differences("keyless")
+    }
+    assert found == expected
+    assert "keyless (name = " in run.err
+
+
+def test_many_differences_are_counted(any_database: Server, source: Path) -> None:
+    run = verify_after(source, any_database, "UPDATE kinds SET words = words || '!'")
+
+    assert run.code == 1
+    differences = run.table("kinds")["differences"]
+    assert len(differences["listed"]) == 100
+    assert differences["more"] == 2900
+    assert len(run.err.splitlines()) < 60
+
+
+@pytest.mark.parametrize(
+    ("change", "table", "what", "column"),
+    [
+        ("DROP TABLE kinds", "kinds", "missing", ""),
+        ("DROP TABLE empty", "empty", "missing", ""),
+        ("ALTER TABLE kinds DROP COLUMN amount", "kinds", "missing", "amount"),
+        ("ALTER TABLE kinds ADD COLUMN more integer DEFAULT 7", "kinds", "extra", "more"),
+        ("ALTER TABLE empty ADD COLUMN more integer", "empty", "extra", "more"),
+        ("ALTER TABLE keyless RENAME TO other", "keyless", "missing", ""),
+        ("ALTER TABLE pairs DROP COLUMN a", "pairs", "missing", "a"),
+    ],
+)
+def test_tables_and_columns_that_one_side_lacks(
+    any_database: Server, source: Path, change: str, table: str, what: str, column: str
+) -> None:
+    run = verify_after(source, any_database, change)
+
+    assert run.code == 1
+    assert run.table(table)["verdict"] == "differs"
+    found = {(d["what"], d["column"]) for d in run.differences(table)}
+    assert found == {(what, column)}
+    assert table in run.err
+    assert column in run.err
+
+
+@pytest.mark.parametrize(
+    ("change", "column"),
+    [
+        ('ALTER TABLE kinds ALTER "Whole" TYPE numeric', None),
+        ('ALTER TABLE kinds ALTER "Whole" TYPE integer USING ("Whole" % 2147483648)', "Whole"),
+        ("ALTER TABLE kinds ALTER words TYPE varchar(100)", None),
+        ("ALTER TABLE kinds ALTER words TYPE varchar(24)  USING left(words, 24)", "words"),
+        ("ALTER TABLE kinds ALTER amount TYPE numeric(20,1)", "amount"),
+        ("ALTER TABLE kinds ALTER amount TYPE numeric(20,6)", None),
+        ("ALTER TABLE kinds ALTER price TYPE double precision", None),
+        ("ALTER TABLE kinds ALTER price TYPE integer", "price"),
+        ("ALTER TABLE kinds ALTER ratio TYPE real", "ratio"),
+        ("ALTER TABLE kinds ALTER day TYPE text", None),
+        ("ALTER TABLE kinds ALTER moment TYPE date", "moment"),
+        ("ALTER TABLE kinds ALTER yes TYPE integer USING yes::integer", None),
+        ("ALTER TABLE kinds ALTER hour TYPE timestamp USING '2001-01-01'::date + hour", "hour"),
+    ],
+)
+def test_a_column_of_another_type_is_compared_by_its_values(
+    any_database: Server, source: Path, change: str, column: str | None
+) -> None:
+    run = verify_after(source, any_database, change)
+
+    if column is None:
+        assert run.code == 0, run.err
+    else:
+        assert run.code == 1, run.err
+        assert {d["column"] for d in run.differences("kinds")} == {column}
+
+
+def test_nothing_is_written(database: Server, source: Path) -> None:
+    ferried(source, database)
+    database.run("DROP ROLE IF EXISTS looker", "CREATE ROLE looker LOGIN PASSWORD 'only look'")
+    try:
+        database.run(
+            "GRANT SELECT ON ALL TABLES IN SCHEMA public TO looker",
+            "ALTER ROLE looker SET default_transaction_read_only = on",
+        )
+        files, objects = fingerprint(source), catalog(database)
+        beside = sorted(source.parent.iterdir())
+        url = database.url_without_password.replace("postgres@", "looker@")
+        run = command(
+            *("database", "--verify", "--from", sqlite_url(source), "--to", url),
+            env=environment(**{PASSWORD_VARIABLE: "only look"}),
+        )
+
+        assert run.code == 0, run.err
+        assert fingerprint(source) == files
+        assert sorted(source.parent.iterdir()) == beside
+        assert catalog(database) == objects
+    finally:
+        database.run("DROP OWNED BY looker", "DROP ROLE looker")
+
+
+@pytest.mark.parametrize("journal", ["delete", "wal"])
+@pytest.mark.parametrize("flags", [(), ("--verify",)], ids=["migrate", "verify"])
+@pytest.mark.parametrize("modes", [(0o444, 0o755), (0o444, 0o555)], ids=["file", "folder"])
+def test_what_may_not_be_written_can_be_read(
+    any_database: Server,
+    tmp_path: Path,
+    journal: str,
+    flags: tuple[str, ...],
+    modes: tuple[int, int],
+) -> None:
+    folder = tmp_path / "kept"
+    folder.mkdir()
+    source = sqlite_file(folder / "source.db", f"PRAGMA journal_mode = {journal};{SCRIPT}")
+    if flags:
+        ferried(source, any_database)
+    for path, mode in zip((source, folder), modes, strict=True):
+        path.chmod(mode)
+    before = fingerprint(source)
+
+    with open_to_all(any_database):
+        run = command(
+            *("database", *ends(source, any_database), *flags),
+            env=password(any_database),
+            modes_count=True,
+        )
+
+    folder.chmod(0o755)
+    assert run.code == 0, run.err
+    assert fingerprint(source) == before
+    assert [path.name for path in folder.iterdir()] == ["source.db"]
+
+
+def test_no_lock_is_waited_for(any_database: Server, source: Path) -> None:
+    """Writers with an open transaction on either side neither stop it nor are seen by it."""
+    ferried(source, any_database)
+    with (
+        psycopg.connect(any_database.url) as elsewhere,
+        closing(sqlite3.connect(source, isolation_level=None)) as here,
+    ):
+        elsewhere.execute("UPDATE kinds SET words = 'not yet'")
+        here.execute("BEGIN IMMEDIATE")
+        here.execute("UPDATE kinds SET words = 'not yet' WHERE \"Key\" < 5")
+
+        run = ferry(source, any_database, "--verify")
+
+        elsewhere.rollback()
+        here.execute("ROLLBACK")
+    assert run.code == 0, run.err
+
+
+def test_the_other_direction_is_verified_as_well(any_database: Server, source: Path) -> None:
+    ferried(source, any_database)
+    any_database.run("""UPDATE kinds SET words = 'other' WHERE "Key" = 3""")
+
+    run = command(
+        *("database", "--verify", "--from", any_database.url_without_password),
+        *("--to", sqlite_url(source)),
+        env=password(any_database),
+    )
+
+    assert run.code == 1, run.err
+    assert "kinds (Key = 3), column words: 'other' in the source" in run.err

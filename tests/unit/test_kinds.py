@@ -1,0 +1,258 @@
+"""Conversions that either keep a value or call it a misfit, held against plain Python."""
+
+from __future__ import annotations
+
+import math
+from decimal import Decimal
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from tableferry import kinds
+from tableferry.kinds import Mask
+from tableferry.model import Kind
+
+
+def flags(bad: Mask | None, length: int) -> list[bool]:
+    """The mask as a list; None stands for no misfit."""
+    if bad is None:
+        return [False] * length
+    assert bad.dtype == np.bool_
+    assert bad.any(), "a mask without a misfit should have been None"
+    return [bool(flag) for flag in bad]
+
+
+def sliced(array: pa.Array, offset: int) -> pa.Array:
+    """The same values as a slice of a longer array."""
+    before, after = array[:1].take(pa.array([None] * offset, pa.int64())), array
+    return pa.concat_arrays([before, after, before]).slice(offset, len(array))
+
+
+# ---- decimals from doubles --------------------------------------------------------------------
+
+
+def fits_decimal(value: float, precision: int, scale: int) -> bool:
+    """The rule in plain words: below 2^53, and the shortest decimal has no more digits."""
+    if not abs(value) < 2**53:
+        return False
+    units = Decimal(repr(value)).scaleb(scale)
+    return units == units.to_integral_value() and abs(units) < 10**precision
+
+
+PRECISION_AND_SCALE = st.integers(1, kinds.DECIMAL_DIGITS).flatmap(
+    lambda precision: st.tuples(st.just(precision), st.integers(0, precision))
+)
+NEAR_DECIMALS = st.builds(
+    lambda units, scale, steps: (
+        float(np.nextafter(units / 10**scale, math.inf * steps)) if steps else units / 10**scale
+    ),
+    st.integers(-(10**18), 10**18),
+    st.integers(0, 18),
+    st.sampled_from([-1, 0, 0, 0, 1]),
+)
+DOUBLES = st.floats() | st.floats(-1e6, 1e6) | NEAR_DECIMALS | st.integers(-99, 99).map(float)
+
+
+@given(st.lists(st.none() | DOUBLES, max_size=20), PRECISION_AND_SCALE, st.integers(0, 9))
+@example([1.239, 1.24, 1.235, 0.0, -0.0, 0.1 + 0.2], (15, 2), 0)
+@example([2.0**53, 2.0**53 - 1, -(2.0**53), 1e15, 999999999999999.0], (18, 0), 3)
+@example([math.nan, math.inf, -math.inf, 5e-324, 1.7976931348623157e308], (18, 18), 1)
+def test_doubles_to_decimal_follow_the_shortest_decimal(
+    values: list[float | None], shape: tuple[int, int], offset: int
+) -> None:
+    array = sliced(pa.array(values, pa.float64()), offset)
+    decimals, bad = kinds.doubles_to_decimal(array, *shape)
+    assert decimals.type == pa.decimal128(*shape)
+    decimals.validate(full=True)
+    expected = [v is not None and not fits_decimal(v, *shape) for v in values]
+    assert flags(bad, len(values)) == expected
+    for value, misfit, got in zip(values, expected, decimals.to_pylist(), strict=True):
+        if value is None or misfit:
+            assert got is None
+        else:
+            assert got == Decimal(repr(value))
+            assert float(got) == value
+
+
+@given(st.integers(-(10**15) + 1, 10**15 - 1), st.integers(0, 15))
+def test_every_decimal_of_fifteen_digits_survives_its_double(units: int, scale: int) -> None:
+    value = Decimal(units).scaleb(-scale)
+    array = pa.array([float(value)], pa.float64())
+    decimals, bad = kinds.doubles_to_decimal(array, 15, scale)
+    assert bad is None
+    assert decimals.to_pylist() == [value]
+
+
+@pytest.mark.parametrize("value", [1.239, 0.001, -1.005, 1e-300, 100000000000000.125])
+def test_a_third_decimal_never_becomes_two(value: float) -> None:
+    _, bad = kinds.doubles_to_decimal(pa.array([1.24, value]), 15, 2)
+    assert flags(bad, 2) == [False, True]
+
+
+def test_pyarrow_itself_would_round() -> None:
+    # Why the conversion above exists; when this fails, pyarrow may be trusted again.
+    assert pa.array([1.239]).cast(pa.decimal128(15, 2)).to_pylist() == [Decimal("1.24")]
+
+
+@given(
+    st.decimals(allow_nan=True, allow_infinity=True, places=None) | st.integers().map(Decimal),
+    PRECISION_AND_SCALE,
+)
+@example(Decimal("1E+400"), (18, 2))
+@example(Decimal("1E-400"), (18, 2))
+@example(Decimal("12.50"), (3, 1))
+@example(Decimal("99.95"), (3, 1))
+def test_exact_units(value: Decimal, shape: tuple[int, int]) -> None:
+    precision, scale = shape
+    units = kinds.exact_units(value, precision, scale)
+    if units is not None:
+        assert abs(units) < 10**precision
+        assert Decimal(units).scaleb(-scale) == value
+    elif value.is_finite() and abs(value.adjusted()) < 100:
+        scaled = value.scaleb(scale)
+        assert scaled != scaled.to_integral_value() or abs(scaled) >= 10**precision
+
+
+@given(st.lists(st.none() | st.integers(-(10**18) + 1, 10**18 - 1)), st.integers(0, 9))
+def test_decimals_from_units(values: list[int | None], offset: int) -> None:
+    array = sliced(pa.array(values, pa.int64()), offset)
+    units = array.fill_null(0).to_numpy(zero_copy_only=False)
+    made = kinds.decimals_from_units(units, array, 18, 3)
+    made.validate(full=True)
+    assert made.to_pylist() == [None if v is None else Decimal(v).scaleb(-3) for v in values]
+
+
+# ---- integers ---------------------------------------------------------------------------------
+
+INT64 = st.integers(-(2**63), 2**63 - 1)
+
+
+@given(st.lists(st.none() | st.integers(-1, 2) | INT64), st.integers(0, 9))
+def test_only_zero_and_one_are_bools(values: list[int | None], offset: int) -> None:
+    bools, bad = kinds.ints_to_bool(sliced(pa.array(values, pa.int64()), offset))
+    assert bools.type == pa.bool_()
+    assert flags(bad, len(values)) == [v not in (None, 0, 1) for v in values]
+    assert bools.to_pylist() == [bool(v) if v in (0, 1) else None for v in values]
+
+
+@given(
+    st.lists(st.none() | INT64 | st.integers(-(2**31) - 2, 2**31 + 2)), st.sampled_from((16, 32))
+)
+@example([2**31 - 1, 2**31, -(2**31), -(2**31) - 1], 32)
+@example([2**15 - 1, 2**15, -(2**15), -(2**15) - 1], 16)
+def test_bits_limit_an_int(values: list[int | None], bits: int) -> None:
+    bad = kinds.misfits(pa.array(values, pa.int64()), Kind("int", bits=bits))
+    limit = 2 ** (bits - 1)
+    expected = [v is not None and not -limit <= v < limit for v in values]
+    assert flags(bad, len(values)) == expected
+
+
+@given(st.lists(st.none() | INT64))
+def test_every_int64_is_an_int(values: list[int | None]) -> None:
+    assert kinds.misfits(pa.array(values, pa.int64()), kinds.INT) is None
+
+
+# ---- text -------------------------------------------------------------------------------------
+
+
+def strings_of(values: list[bytes | None]) -> pa.Array:
+    """A string array of these very bytes, valid UTF-8 or not, as a driver may hand one over."""
+    binary = pa.array(values, pa.binary())
+    return pa.Array.from_buffers(pa.string(), len(binary), binary.buffers())
+
+
+def is_text(value: bytes) -> bool:
+    return b"\0" not in value and value.decode("utf-8", "replace").encode() == value
+
+
+BYTES = st.binary(max_size=8) | st.text(max_size=8).map(lambda text: text.encode())
+
+
+@given(
+    st.lists(st.none() | BYTES, max_size=12),
+    st.none() | st.integers(0, 6),
+    st.integers(0, 9),
+)
+@example([b"a\0b", b"ab"], None, 0)
+@example([b"\xff", b"ab", b"\xed\xa0\x80", b"\xc0\x80", b"\xf4\x90\x80\x80"], None, 0)
+@example(["äöü€😀".encode(), b"abcdef"], 5, 0)
+@example([b"\xff\xff\xff", b"ab"], 1, 2)
+def test_text_misfits(values: list[bytes | None], length: int | None, offset: int) -> None:
+    array = strings_of([b"\0"] * offset + values + [b"\xff"]).slice(offset, len(values))
+    bad = kinds.misfits(array, Kind("text", length=length))
+    expected = [
+        v is not None and (not is_text(v) or (length is not None and len(v.decode()) > length))
+        for v in values
+    ]
+    assert flags(bad, len(values)) == expected
+
+
+@given(BYTES)
+def test_is_text(value: bytes) -> None:
+    assert kinds.is_text(value) == is_text(value)
+
+
+def test_empty_and_null_arrays_have_no_misfits() -> None:
+    for values in ([], [None], [None, None]):
+        for kind in (kinds.TEXT, Kind("text", length=1), kinds.NUMERIC):
+            assert kinds.misfits(pa.array(values, pa.string()), kind) is None
+
+
+# ---- numerics as text -------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("spelled", "canonical"),
+    [
+        ("0", "0"),
+        ("-0", "0"),
+        ("-0.000", "0"),
+        ("0E+3", "0"),
+        ("1.10", "1.1"),
+        ("-12.340", "-12.34"),
+        ("100", "100"),
+        ("1E+3", "1000"),
+        ("1e-7", "0.0000001"),
+        ("000123.4500", "123.45"),
+        ("NaN", "NaN"),
+        ("nan", "NaN"),
+        ("Infinity", "Infinity"),
+        ("-inf", "-Infinity"),
+    ],
+)
+def test_canonical_numeric(spelled: str, canonical: str) -> None:
+    assert kinds.canonical_numeric(Decimal(spelled)) == canonical
+
+
+@given(st.decimals(allow_nan=False, allow_infinity=False), st.integers(0, 5))
+def test_a_number_has_one_canonical_spelling(value: Decimal, zeros: int) -> None:
+    text = kinds.canonical_numeric(value)
+    assert Decimal(text) == value
+    assert "E" not in text
+    padded = text + ("" if "." in text else ".") + "0" * zeros
+    assert kinds.canonical_numeric(Decimal(padded)) == text
+
+
+@given(st.integers(-(10**200), 10**200), st.integers(0, 200))
+def test_long_numbers_lose_no_digit(units: int, scale: int) -> None:
+    # Far beyond the 28 digits of Python's default context.
+    digits = str(abs(units)).zfill(scale + 1)
+    whole, fraction = digits[: len(digits) - scale], digits[len(digits) - scale :]
+    spelled = f"{'-' if units < 0 else ''}{whole}.{fraction or '0'}"
+    text = kinds.canonical_numeric(Decimal(spelled))
+    assert Decimal(text) == Decimal(spelled)
+    assert len(text.lstrip("-").replace(".", "").lstrip("0")) <= len(digits)
+
+
+def test_canonical_numerics_of_an_array() -> None:
+    array = pa.array(["9", "1.50", None, "-0.0", "nan"]).slice(1)
+    assert kinds.canonical_numerics(array).to_pylist() == ["1.5", None, "0", "NaN"]
+
+
+def test_every_name_has_an_arrow_type() -> None:
+    for name in kinds.NAMES:
+        assert kinds.arrow_type(Kind(name, precision=5, scale=2)) is not None
+    assert kinds.arrow_type(kinds.decimal(5, 2)) == pa.decimal128(5, 2)

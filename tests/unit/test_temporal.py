@@ -1,0 +1,308 @@
+"""ISO 8601 text becomes the instant that it says, or is a misfit."""
+
+from __future__ import annotations
+
+import datetime as dt
+import re
+from typing import Any
+
+import pyarrow as pa
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from tableferry.kinds import DATE, TIME, TIMESTAMP, TIMESTAMPTZ, arrow_type
+from tableferry.model import Kind
+from tableferry.temporal import parse
+
+KINDS = {kind.name: kind for kind in (DATE, TIME, TIMESTAMP, TIMESTAMPTZ)}
+
+
+def one(text: str, kind: Kind) -> tuple[Any, int]:
+    """The value that a text means (None for a misfit), and whether it was spelled our way."""
+    values, bad, respelled = parse(pa.array([text]), kind)
+    assert values.type == arrow_type(kind)
+    assert (bad is None) == (values.null_count == 0)
+    return values[0].as_py(), respelled
+
+
+UTC = dt.UTC
+ACCEPTED: dict[str, dict[str, Any]] = {
+    "date": {
+        "0001-01-01": dt.date(1, 1, 1),
+        "9999-12-31": dt.date(9999, 12, 31),
+        "2024-02-29": dt.date(2024, 2, 29),
+    },
+    "time": {
+        "00:00": dt.time(0),
+        "12:30": dt.time(12, 30),
+        "23:59:59": dt.time(23, 59, 59),
+        "12:30:15.5": dt.time(12, 30, 15, 500_000),
+        "23:59:59.999999": dt.time(23, 59, 59, 999_999),
+    },
+    "timestamp": {
+        "2024-01-01": dt.datetime(2024, 1, 1),
+        "2024-01-01 12:30": dt.datetime(2024, 1, 1, 12, 30),
+        "2024-01-01T12:30:15": dt.datetime(2024, 1, 1, 12, 30, 15),
+        "2024-01-01 12:30:15.123456": dt.datetime(2024, 1, 1, 12, 30, 15, 123_456),
+        "0001-01-01 00:00:00": dt.datetime(1, 1, 1),
+        "9999-12-31 23:59:59.999999": dt.datetime(9999, 12, 31, 23, 59, 59, 999_999),
+        "1969-12-31 23:59:59.999999": dt.datetime(1969, 12, 31, 23, 59, 59, 999_999),
+    },
+    "timestamptz": {
+        "2024-01-01 12:30Z": dt.datetime(2024, 1, 1, 12, 30, tzinfo=UTC),
+        "2024-01-01T12:30:15.25Z": dt.datetime(2024, 1, 1, 12, 30, 15, 250_000, tzinfo=UTC),
+        "2024-01-01 12:30+05": dt.datetime(2024, 1, 1, 7, 30, tzinfo=UTC),
+        "2024-01-01 12:30:00-0530": dt.datetime(2024, 1, 1, 18, 0, tzinfo=UTC),
+        "2024-01-01 00:00:00+05:45": dt.datetime(2023, 12, 31, 18, 15, tzinfo=UTC),
+        "0001-01-01 01:00+01": dt.datetime(1, 1, 1, tzinfo=UTC),
+    },
+}
+
+NEVER = [
+    "",
+    " ",
+    "x",
+    "now",
+    "infinity",
+    "-infinity",
+    "epoch",
+    "0",
+    "2460000.5",
+    "20240101",
+    "0000-00-00",
+    "0000-12-31",
+    "2024-02-30",
+    "2023-02-29",
+    "2024-00-01",
+    "2024-13-01",
+    "2024-1-1",
+    "24-01-01",
+    "12024-01-01",
+    "-2024-01-01",
+    "+2024-01-01",
+    "2024/01/01",
+    "01.01.2024",
+    "01/02/2024",
+    "2024-01-01 BC",
+    "２０２４-01-01",
+    "2024-01-01 24:00",
+    "2024-01-01 24:00:00",
+    "2024-01-01 23:59:60",
+    "2024-01-01 12:60",
+    "2024-01-01 1:00",
+    "2024-01-01 12",
+    "2024-01-01T",
+    "2024-01-01t12:30",
+    "2024-01-01  12:30",
+    "2024-01-01 12:30:15.",
+    "2024-01-01 12:30:15.1234567",
+    "2024-01-01 12:30:15.123456789",
+    "2024-01-01 12:30:15,5",
+    "2024-01-01 12:30z",
+    "2024-01-01 12:30 Z",
+    "2024-01-01 12:30 +05",
+    "2024-01-01 12:30+5",
+    "2024-01-01 12:30+24:00",
+    "2024-01-01 12:30+05:60",
+    "2024-01-01 12:30+05:30:00",
+    "2024-01-01Z",
+    "2024-01-01+05",
+    "0001-01-01 00:30+01",
+    "9999-12-31 23:30-01",
+    "24:00",
+    "24:00:00",
+    "23:59:60",
+    "1:30",
+    "12",
+    "12:30:15.1234567",
+    "12:30 PM",
+    "12:30Z",
+    "T12:30",
+    "12:30\n",
+    "2024-01-01\n",
+    "2024-01-01\0",
+]
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "value"),
+    [(name, text, value) for name, found in ACCEPTED.items() for text, value in found.items()],
+)
+def test_accepted(name: str, text: str, value: Any) -> None:
+    assert one(text, KINDS[name])[0] == value
+
+
+@pytest.mark.parametrize("name", KINDS)
+@pytest.mark.parametrize("text", NEVER)
+def test_never_accepted(text: str, name: str) -> None:
+    assert one(text, KINDS[name])[0] is None
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_other_kinds_spellings_are_not_accepted(name: str) -> None:
+    for other, texts in ACCEPTED.items():
+        # But a date alone is a timestamp, at midnight.
+        if {name, other} in ({name}, {"timestamp", "date"}):
+            continue
+        for text in texts:
+            assert one(text, KINDS[name])[0] is None, text
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_blanks_around_are_not_accepted(name: str) -> None:
+    for text in ACCEPTED[name]:
+        for spaced in (f" {text}", f"{text} ", f"{text}\n", f"\t{text}"):
+            assert one(spaced, KINDS[name])[0] is None, spaced
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "ours"),
+    [
+        ("date", "2024-01-01", True),
+        ("time", "12:30:00", True),
+        ("time", "12:30:00.25", True),
+        ("time", "12:30", False),
+        ("time", "12:30:00.250", False),
+        ("timestamp", "2024-01-01 12:30:00", True),
+        ("timestamp", "2024-01-01 12:30:00.000001", True),
+        ("timestamp", "2024-01-01T12:30:00", False),
+        ("timestamp", "2024-01-01 12:30", False),
+        ("timestamp", "2024-01-01 12:30:00.0", False),
+        ("timestamp", "2024-01-01", False),
+        ("timestamptz", "2024-01-01 12:30:00+00:00", True),
+        ("timestamptz", "2024-01-01 12:30:00Z", False),
+        ("timestamptz", "2024-01-01 12:30:00+01:00", False),
+        ("timestamptz", "2024-01-01 12:30:00+00", False),
+    ],
+)
+def test_what_counts_as_respelled(name: str, text: str, ours: bool) -> None:
+    assert one(text, KINDS[name])[1] == (not ours)
+
+
+def test_respelled_counts_what_fits_alone() -> None:
+    array = pa.array(["2024-01-01T00:00", None, "no", "2024-01-01 00:00:00", "2024-01-01"])
+    values, bad, respelled = parse(array, TIMESTAMP)
+    assert bad is not None
+    assert bad.tolist() == [False, False, True, False, False]
+    assert values.is_null().to_pylist() == [False, True, True, False, False]
+    assert respelled == 2
+
+
+@pytest.mark.parametrize("name", KINDS)
+@pytest.mark.parametrize("values", [[], [None], [None] * 9])
+def test_nothing_to_parse(name: str, values: list[None]) -> None:
+    parsed, bad, respelled = parse(pa.array(values, pa.string()), KINDS[name])
+    assert (parsed.to_pylist(), bad, respelled) == (values, None, 0)
+    assert parsed.type == arrow_type(KINDS[name])
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_slices(name: str) -> None:
+    good = list(ACCEPTED[name])
+    array = pa.array(["no", None, *good, "0000-00-00", None]).slice(1, len(good) + 2)
+    values, bad, _ = parse(array, KINDS[name])
+    assert bad is not None
+    assert bad.tolist() == [False] * (len(good) + 1) + [True]
+    assert values.to_pylist() == [None, *ACCEPTED[name].values(), None]
+
+
+# ---- every accepted spelling ------------------------------------------------------------------
+
+ZONES = st.integers(-23 * 60 - 59, 23 * 60 + 59)
+BLANK_OR_T = st.sampled_from(" T")
+
+
+@st.composite
+def clocks(draw: st.DrawFn) -> tuple[str, dt.time]:
+    """A time of day in one of its spellings."""
+    time = draw(st.times())
+    full = f"{time:%H:%M:%S}"
+    digits = draw(st.integers(0, 6))
+    if digits:
+        kept = time.microsecond // 10 ** (6 - digits)
+        return f"{full}.{kept:0{digits}}", time.replace(microsecond=kept * 10 ** (6 - digits))
+    if draw(st.booleans()):
+        return full[:5], time.replace(second=0, microsecond=0)
+    return full, time.replace(microsecond=0)
+
+
+def offset_text(minutes: int, form: str) -> str:
+    hours, rest = divmod(abs(minutes), 60)
+    sign = "-" if minutes < 0 else "+"
+    if form == "Z" and minutes == 0:
+        return "Z"
+    if form == "HH" and rest == 0:
+        return f"{sign}{hours:02}"
+    return f"{sign}{hours:02}{':' if form != 'HHMM' else ''}{rest:02}"
+
+
+@given(st.lists(st.none() | st.dates(), max_size=20))
+def test_any_date(dates: list[dt.date | None]) -> None:
+    texts = [date and date.isoformat() for date in dates]
+    values, bad, respelled = parse(pa.array(texts, pa.string()), DATE)
+    assert (values.to_pylist(), bad, respelled) == (dates, None, 0)
+
+
+@given(st.lists(clocks(), min_size=1, max_size=20))
+def test_any_time(found: list[tuple[str, dt.time]]) -> None:
+    values, bad, _ = parse(pa.array([text for text, _ in found]), TIME)
+    assert bad is None
+    assert values.to_pylist() == [time for _, time in found]
+
+
+@given(st.lists(st.tuples(st.dates(), BLANK_OR_T, clocks()), min_size=1, max_size=20))
+def test_any_timestamp(found: list[tuple[dt.date, str, tuple[str, dt.time]]]) -> None:
+    texts = [f"{date.isoformat()}{blank}{text}" for date, blank, (text, _) in found]
+    values, bad, respelled = parse(pa.array(texts), TIMESTAMP)
+    assert bad is None
+    expected = [dt.datetime.combine(date, time) for date, _, (_, time) in found]
+    assert values.to_pylist() == expected
+    # isoformat with a blank is our spelling but for zeros at the end of a fraction.
+    ours = [re.sub(r"(\.\d*?)0+$", r"\1", moment.isoformat(" ")) for moment in expected]
+    assert respelled == sum(a != b for a, b in zip(texts, ours, strict=True))
+
+
+@given(
+    st.dates(dt.date(1, 1, 3), dt.date(9999, 12, 29)),
+    BLANK_OR_T,
+    clocks(),
+    ZONES | st.just(0),
+    st.sampled_from(("Z", "HH", "HHMM", "HH:MM")),
+)
+def test_any_timestamptz(
+    date: dt.date, blank: str, clock: tuple[str, dt.time], minutes: int, form: str
+) -> None:
+    text, time = clock
+    zone = dt.timezone(dt.timedelta(minutes=minutes))
+    spelled = f"{date.isoformat()}{blank}{text}{offset_text(minutes, form)}"
+    assert one(spelled, TIMESTAMPTZ)[0] == dt.datetime.combine(date, time, zone)
+
+
+# ---- anything else ----------------------------------------------------------------------------
+
+
+def is_date(text: str) -> bool:
+    if not re.fullmatch(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", text):
+        return False
+    try:
+        dt.date.fromisoformat(text)
+    except ValueError:
+        return False
+    return True
+
+
+@given(st.text(max_size=12) | st.text("0123456789-+ T:Z.", min_size=10, max_size=10))
+@example("2024-01-0é")
+@example("2024-01-1")
+@example("0000-01-01")
+def test_a_date_is_what_the_calendar_has(text: str) -> None:
+    assert (one(text, DATE)[0] is not None) == is_date(text)
+
+
+@given(st.text("0123456789-+ T:Z.", max_size=30), st.sampled_from(sorted(KINDS)))
+def test_what_is_accepted_means_what_python_reads(text: str, name: str) -> None:
+    value, _ = one(text, KINDS[name])
+    if value is not None:
+        readers = {"date": dt.date.fromisoformat, "time": dt.time.fromisoformat}
+        assert readers.get(name, dt.datetime.fromisoformat)(text) == value
