@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from contextlib import ExitStack
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from typing import cast
 
 from tableferry.dialects import dialect_of
 from tableferry.dialects.base import Endpoint, TargetSession
-from tableferry.errors import TableferryError
+from tableferry.errors import DatabaseError, Refused, TableferryError
 from tableferry.events import Note, Observer
 from tableferry.loading import Loading, Route
 from tableferry.model import Outcome
@@ -55,9 +55,9 @@ def migrate(
         writer = cast(TargetSession, to_dialect.open(target))
         stack.callback(writer.close)
         require_two_databases(reader, writer, source)
+        writer.prepare_load()
         writer.lock_run()
         writer.require_writable()
-        writer.prepare_load()
 
         route = Route(hold.endpoint, target, from_dialect, to_dialect, writer.schema)
         jobs = stack.enter_context(jobs_for(schema.tables, options.workers, observe))
@@ -69,13 +69,13 @@ def migrate(
             observe,
             stop_at_misfits=options.stop_at_misfits,
         )
-        with clock.phase("prepare"):
+        with clock.phase("prepare"), _refusing():
             gone = make_way(
                 writer, to_dialect.statements, loading.plan, route.ledger, options.permission
             )
-            if gone:
-                observe(Note(f"Replaced in the target: {', '.join(gone)}"))
             loading.create_all(_facts(source, clock))
+        if gone:
+            observe(Note(f"Replaced in the target: {', '.join(gone)}"))
         try:
             loading.run()
             hold.check()
@@ -97,6 +97,15 @@ def migrate(
             started=clock.started,
             workers=options.workers,
         )
+
+
+@contextmanager
+def _refusing() -> Iterator[None]:
+    """A server's no to the first transaction, which brings everything or nothing, is a refusal."""
+    try:
+        yield
+    except DatabaseError as error:
+        raise Refused(error.message, hint=error.hint, sqlstate=error.sqlstate) from error
 
 
 def _facts(source: Endpoint, clock: Clock) -> Mapping[str, str]:

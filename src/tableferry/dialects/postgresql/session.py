@@ -28,6 +28,9 @@ _LOAD_SETTINGS = {
     "maintenance_work_mem": "256MB",
 }
 
+# Milliseconds after which a statement under way notices that its worker is gone.
+_CLIENT_CHECK = 1_000
+
 
 class PostgresSession(TargetSession):
     def __init__(self, endpoint: Endpoint) -> None:
@@ -121,6 +124,12 @@ class PostgresSession(TargetSession):
         )
         self.execute(f"SELECT {calls}")
         self.commit()
+        try:
+            # A server whose platform cannot watch its clients refuses any value but 0.
+            self.execute(f"SET client_connection_check_interval = {_CLIENT_CHECK}")
+            self.commit()
+        except DatabaseError:
+            self.rollback()
 
     def identity(self) -> str:
         row = self.rows(

@@ -28,7 +28,7 @@ from tableferry.model import Range, Scan, Schema, Table, TableName
 _BATCH_ROWS = 65_536
 _BATCH_BYTES = 16 << 20
 # About this many bytes of rows make one range of work.
-_RANGE_BYTES = 48 << 20
+_RANGE_BYTES = 24 << 20
 _MIN_RANGE_ROWS = 1_000
 _MAX_RANGES = 1_000
 
