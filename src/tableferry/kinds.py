@@ -8,6 +8,7 @@ decimal128(15,2) becomes 1.24 without an error.
 
 from __future__ import annotations
 
+import json
 from decimal import Decimal
 from typing import Any, TypeAlias
 
@@ -31,11 +32,16 @@ DATE = Kind("date")
 TIME = Kind("time")
 TIMESTAMP = Kind("timestamp")
 TIMESTAMPTZ = Kind("timestamptz")
+UUID = Kind("uuid")
+JSON = Kind("json")
 
 # A decimal of at most this many digits is one 64-bit word, and has one nearest double that no
 # other such decimal shares (IEEE 754 binary64 guarantees 15 significant digits).
 EXACT_DIGITS = 15
 DECIMAL_DIGITS = 18
+
+_UUID = r"\A[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}\z"
+_NO_UUID = "00000000-0000-0000-0000-000000000000"
 
 _ARROW_TYPES: dict[str, pa.DataType] = {
     "int": pa.int64(),
@@ -48,6 +54,8 @@ _ARROW_TYPES: dict[str, pa.DataType] = {
     "time": pa.time64("us"),
     "timestamp": pa.timestamp("us"),
     "timestamptz": pa.timestamp("us", "UTC"),
+    "uuid": pa.binary(16),
+    "json": pa.string(),
 }
 NAMES = (*_ARROW_TYPES, "decimal")
 
@@ -75,9 +83,54 @@ def misfits(array: pa.Array, kind: Kind) -> Mask | None:
         limit = 1 << (kind.bits - 1)
         values = array.fill_null(0).to_numpy(zero_copy_only=False)
         return _mask_or_none((values < -limit) | (values >= limit))
-    if kind.name in ("text", "numeric"):
+    if kind.name in ("text", "numeric", "json"):
         return _text_misfits(array, kind.length)
     return None
+
+
+def text_to_uuid(array: pa.Array) -> tuple[pa.Array, Mask | None]:
+    """string to 16 bytes: only the spelling that PostgreSQL gives back fits, in lower case and
+    with its four dashes ("UUID Type", section 8.12).
+
+    Returns the array (NULL for a misfit) and the misfits.
+    """
+    bad = _mask_or_none(
+        np.asarray(
+            pc.invert(pc.match_substring_regex(array.cast(pa.binary()), _UUID))
+            .fill_null(False)
+            .to_numpy(zero_copy_only=False),
+            dtype=bool,
+        )
+    )
+    good = _nulled(array, bad)
+    digits = pc.replace_substring(good.fill_null(_NO_UUID), "-", "")
+    _, _, data = digits.buffers()
+    start = digits.offset * 32
+    characters = np.frombuffer(data, dtype=np.uint8)[start : start + 32 * len(digits)]
+    nibbles = np.where(characters >= ord("a"), characters - (ord("a") - 10), characters - ord("0"))
+    values = ((nibbles[0::2] << 4) | nibbles[1::2]).astype(np.uint8)
+    buffers = [_bitmap(good), pa.py_buffer(values)]
+    return pa.Array.from_buffers(pa.binary(16), len(array), buffers), bad
+
+
+def json_misfits(array: pa.Array) -> Mask | None:
+    """Which strings are no JSON as RFC 8259 has it, which is what PostgreSQL's json takes and
+    keeps to the letter ("JSON Types", section 8.14). Python's parser alone would let NaN pass."""
+    return _mask_or_none(
+        np.array([v is not None and not _is_json(v) for v in array.to_pylist()], dtype=bool)
+    )
+
+
+def _is_json(text: str) -> bool:
+    try:
+        json.loads(text, parse_constant=_no_constant, parse_int=str, parse_float=str)
+    except (ValueError, RecursionError):
+        return False
+    return True
+
+
+def _no_constant(name: str) -> None:
+    raise ValueError(name)
 
 
 def _text_misfits(array: pa.Array, length: int | None) -> Mask | None:
@@ -204,13 +257,17 @@ def decimals_from_units(
     words = np.empty((len(units), 2), dtype=np.int64)
     words[:, 0] = units
     np.right_shift(units, 63, out=words[:, 1])
-    bitmap = None
-    if validity.null_count:
-        packed = np.packbits(validity.is_valid().to_numpy(zero_copy_only=False), bitorder="little")
-        bitmap = pa.py_buffer(packed)
     return pa.Array.from_buffers(
-        pa.decimal128(precision, scale), len(units), [bitmap, pa.py_buffer(words)]
+        pa.decimal128(precision, scale), len(units), [_bitmap(validity), pa.py_buffer(words)]
     )
+
+
+def _bitmap(validity: pa.Array) -> pa.Buffer | None:
+    """A validity bitmap that starts at its first bit, whatever slice ``validity`` is."""
+    if not validity.null_count:
+        return None
+    valid = validity.is_valid().to_numpy(zero_copy_only=False)
+    return pa.py_buffer(np.packbits(valid, bitorder="little"))
 
 
 def _nulled(array: pa.Array, bad: Mask | None) -> pa.Array:

@@ -116,6 +116,8 @@ class Table:
     identity: Identity | None = None
     rows: int = 0
     size: int = 0
+    # What an existing table has beyond columns, keys and indexes, such as "a trigger".
+    extras: tuple[str, ...] = ()
     # How rows are addressed in the table's own order: the name of SQLite's rowid that no column
     # hides, or "" where there is none (WITHOUT ROWID); PostgreSQL has always its ctid.
     locator: str = ""
@@ -195,6 +197,8 @@ class TablePlan:
     source: Table
     target: Table
     candidates: tuple[Candidate, ...]
+    # For each column, the types that its values may yet turn out to need.
+    types: tuple[frozenset[str], ...]
     generation: int = 1
     renamed: tuple[tuple[str, str], ...] = ()
     widened: tuple[Widening, ...] = ()

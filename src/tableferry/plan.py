@@ -61,6 +61,10 @@ def make_plan(
                 source=table,
                 target=planned,
                 candidates=candidates,
+                types=tuple(
+                    frozenset(target.type_for(candidate.kind) for candidate in offer)
+                    for offer in offers[table.name]
+                ),
                 renamed=_renamed(table, planned),
                 widened=_widened(
                     table, offers[table.name], choices[table.name], surveys.get(table.name), target

@@ -79,22 +79,31 @@ def _require_no_ledger(existing: Schema, permission: Permission) -> None:
 
 
 def _require_same_definitions(in_the_way: list[tuple[TablePlan, Table]]) -> None:
-    other = [found for planned, found in in_the_way if not _same(planned.target, found)]
+    other = [found for planned, found in in_the_way if not _ours(planned, found)]
     if other:
+        extras = sorted({extra for table in other for extra in table.extras})
         raise Refused(
-            f"The target has its own definition of {_listed(other)}.",
+            f"The target has its own definition of {_listed(other)}"
+            + (f" (with {', '.join(extras)})." if extras else "."),
             hint="Loading into an application's own tables is not there yet; --recreate drops "
             "them and creates them from the source.",
         )
 
 
-def _same(planned: Table, found: Table) -> bool:
-    """Whether a table is what the plan would create, as far as its data is concerned."""
-
-    def shape(table: Table) -> list[tuple[str, str]]:
-        return [(column.name, column.declared) for column in table.columns]
-
-    return shape(planned) == shape(found)
+def _ours(planned: TablePlan, found: Table) -> bool:
+    """Whether a table is no more than what some plan for the same source would create, so that
+    nothing is lost when it is dropped and created anew."""
+    return (
+        len(planned.types) == len(found.columns)
+        and all(
+            mine.name == theirs.name and theirs.declared in types
+            for mine, theirs, types in zip(
+                planned.target.columns, found.columns, planned.types, strict=True
+            )
+        )
+        and len(found.indexes) <= len(planned.target.indexes)
+        and not found.extras
+    )
 
 
 def _listed(tables: list[Table], most: int = 8) -> str:

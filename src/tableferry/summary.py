@@ -143,7 +143,8 @@ def _place(item: LeftBehind) -> str:
 def _verdict(outcome: Outcome) -> str:
     seconds = outcome.timings.get("total", 0.0)
     rows = sum(table.source_rows for table in outcome.tables)
-    done = f"{len(outcome.tables)} tables, {rows:,} rows in {seconds:.1f} s"
+    count = len(outcome.tables)
+    done = f"{count} {'table' if count == 1 else 'tables'}, {rows:,} rows in {seconds:.1f} s"
     if outcome.verified:
         return f"Verified: every value of {done}."
     wrong = [table.source for table in outcome.tables if table.verdict != "verified"]

@@ -10,9 +10,22 @@ import adbc_driver_postgresql.dbapi
 
 from tableferry.dialects.postgresql.connection import rows
 from tableferry.dialects.postgresql.ddl import literal, qualified
-from tableferry.model import Column, Identity, Key, Schema, Table, TableName
+from tableferry.model import Column, Identity, Index, Key, Schema, Table, TableName
 
 PAGE_BYTES = 8192
+
+# What an application gives a table beyond columns, keys and indexes, each in words or NULL.
+_EXTRAS = (
+    "(SELECT 'a trigger' FROM pg_trigger x WHERE x.tgrelid = c.oid AND NOT x.tgisinternal LIMIT 1)",
+    "(SELECT 'a default' FROM pg_attrdef x WHERE x.adrelid = c.oid LIMIT 1)",
+    "(SELECT 'a check' FROM pg_constraint x WHERE x.conrelid = c.oid AND x.contype = 'c' LIMIT 1)",
+    "(SELECT 'a comment' FROM pg_description x WHERE x.objoid = c.oid "
+    "AND x.classoid = 'pg_class'::regclass LIMIT 1)",
+    "(SELECT 'a policy' FROM pg_policy x WHERE x.polrelid = c.oid LIMIT 1)",
+    "CASE WHEN c.relacl IS NOT NULL THEN 'grants' END",
+    "CASE WHEN c.relrowsecurity THEN 'row-level security' END",
+    "CASE WHEN c.relkind = 'p' OR c.relispartition THEN 'partitions' END",
+)
 
 
 def inspect(connection: adbc_driver_postgresql.dbapi.Connection, schema: str) -> Schema:
@@ -22,7 +35,11 @@ def inspect(connection: adbc_driver_postgresql.dbapi.Connection, schema: str) ->
     tables = rows(
         connection,
         "SELECT c.relname::text AS name, pg_relation_size(c.oid) AS size, "
-        "greatest(c.reltuples, 0)::int8 AS rows "
+        "greatest(c.reltuples, 0)::int8 AS rows, "
+        f"concat_ws('|', {', '.join(_EXTRAS)}) AS extras, "
+        "array(SELECT i.indexrelid::regclass::text FROM pg_index i WHERE i.indrelid = c.oid "
+        "AND NOT EXISTS (SELECT 1 FROM pg_constraint k WHERE k.conindid = i.indexrelid)) "
+        "AS indexes "
         f"FROM {source} WHERE {own} ORDER BY c.relname",
     )
     columns = _grouped(
@@ -47,6 +64,8 @@ def inspect(connection: adbc_driver_postgresql.dbapi.Connection, schema: str) ->
         tuple(
             replace(
                 _table(TableName(schema, row["name"]), columns[row["name"]], keys[row["name"]]),
+                indexes=tuple(Index(name, ()) for name in row["indexes"]),
+                extras=tuple(filter(None, row["extras"].split("|"))),
                 rows=row["rows"],
                 size=row["size"],
             )

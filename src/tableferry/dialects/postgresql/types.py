@@ -15,11 +15,13 @@ from tableferry.kinds import (
     DECIMAL_DIGITS,
     FLOAT,
     INT,
+    JSON,
     NUMERIC,
     TEXT,
     TIME,
     TIMESTAMP,
     TIMESTAMPTZ,
+    UUID,
     decimal,
 )
 from tableferry.model import Kind
@@ -39,6 +41,8 @@ _TYPES = {
     "time": "time without time zone",
     "timestamp": "timestamp without time zone",
     "timestamptz": "timestamp with time zone",
+    "uuid": "uuid",
+    "json": "json",
 }
 _KINDS: dict[str, Kind] = {
     "bigint": INT,
@@ -55,6 +59,8 @@ _KINDS: dict[str, Kind] = {
     "time without time zone": TIME,
     "timestamp without time zone": TIMESTAMP,
     "timestamp with time zone": TIMESTAMPTZ,
+    "uuid": UUID,
+    "json": JSON,
 }
 # varchar(n) takes at most this n ("Character Types", section 8.3).
 _MAX_LENGTH = 10_485_760

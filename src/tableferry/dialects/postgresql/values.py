@@ -48,8 +48,10 @@ def reading(column: ReadColumn) -> Reading:
             return Reading(value, _INTS[declared], lambda array: array.cast(pa.int64()))
         case "float" if declared == "real":
             return Reading(value, pa.float32(), lambda array: array.cast(pa.float64()))
-        case "decimal" | "numeric":
+        case "decimal" | "numeric" | "json":
             return _text_reading(value, kind)
+        case "uuid":
+            return Reading(value, pa.uuid(), lambda array: array.storage)
     return Reading(value, kinds.arrow_type(kind), _same)
 
 
@@ -60,7 +62,7 @@ def _text_reading(value: str, kind: Kind) -> Reading:
 def from_text(array: pa.Array, kind: Kind) -> pa.Array:
     """Values of a kind from PostgreSQL's text of them. Raises MisfitFound where one is none."""
     match kind.name:
-        case "text":
+        case "text" | "json":
             return array
         case "numeric":
             return kinds.canonical_numerics(array)

@@ -16,11 +16,13 @@ from tableferry.kinds import (
     DECIMAL_DIGITS,
     FLOAT,
     INT,
+    JSON,
     NUMERIC,
     TEXT,
     TIME,
     TIMESTAMP,
     TIMESTAMPTZ,
+    UUID,
     decimal,
 )
 from tableferry.model import Candidate, Column, Kind
@@ -43,6 +45,20 @@ _BY_NAME: dict[str, tuple[Kind, ...]] = {
     "TIMESTAMPTZ": (TIMESTAMPTZ, TIMESTAMP, INT, NUMERIC),
     "TIMESTAMP WITH TIME ZONE": (TIMESTAMPTZ, TIMESTAMP, INT, NUMERIC),
     "TIME": (TIME, INT, NUMERIC),
+    # Of NUMERIC affinity by their letters, but text by what they say.
+    "JSON": (JSON, TEXT, INT, NUMERIC),
+    "JSONB": (JSON, TEXT, INT, NUMERIC),
+    "STRING": (TEXT, INT, NUMERIC),
+    "UUID": (UUID, TEXT, INT, NUMERIC),
+    "GUID": (UUID, TEXT, INT, NUMERIC),
+    "UNIQUEIDENTIFIER": (UUID, TEXT, INT, NUMERIC),
+    "XML": (TEXT, INT, NUMERIC),
+    # Sizes that the declaration states; INT and INTEGER are 64 bits in SQLite.
+    "TINYINT": (Kind("int", bits=16), INT, NUMERIC),
+    "SMALLINT": (Kind("int", bits=16), INT, NUMERIC),
+    "INT2": (Kind("int", bits=16), INT, NUMERIC),
+    "MEDIUMINT": (Kind("int", bits=32), INT, NUMERIC),
+    "INT4": (Kind("int", bits=32), INT, NUMERIC),
 }
 
 _BY_AFFINITY: dict[str, tuple[Kind, ...]] = {

@@ -80,8 +80,8 @@ def reading(column: ReadColumn) -> Reading:
         return Reading((value,), ("0",), lambda arrays: _from_ints(arrays[0], kind))
     if (kind.name == "float" and group == "REAL") or kind.name == "decimal":
         return Reading((value,), ("0.0",), lambda arrays: _from_doubles(arrays[0], kind))
-    if (kind.name == "text" and group == "TEXT") or kind.name in temporal.KINDS:
-        # No number prints as a date or a time, so only blobs could pass for one.
+    if (kind.name == "text" and group == "TEXT") or kind.name in (*temporal.KINDS, "uuid"):
+        # No number prints as a date, a time or a UUID, so only blobs could pass for one.
         return Reading(
             (value,),
             ("''",),
@@ -122,8 +122,14 @@ def _from_doubles(array: pa.Array, kind: Kind) -> Decoded:
 
 
 def _from_text(array: pa.Array, kind: Kind) -> Decoded:
-    if kind.name in temporal.KINDS:
-        return Decoded(*temporal.parse(array, kind))
+    match kind.name:
+        case "date" | "time" | "timestamp" | "timestamptz":
+            return Decoded(*temporal.parse(array, kind))
+        case "uuid":
+            return Decoded(*kinds.text_to_uuid(array))
+        case "json":
+            bad = kinds.misfits(array, kind)
+            return Decoded(array, kinds.json_misfits(array) if bad is None else bad)
     return Decoded(array, kinds.misfits(array, kind))
 
 
@@ -204,7 +210,7 @@ class TypedValues(ColumnValues):
                 return Decoded(self._as_text() if merges else self._text)
             case "bytes":
                 return Decoded(self._as_bytes() if merges else self._blob)
-        return Decoded(*temporal.parse(self._text, kind))
+        return _from_text(self._text, kind)
 
     def _floats(self) -> Decoded:
         integers = self._integer.fill_null(0).to_numpy(zero_copy_only=False)
