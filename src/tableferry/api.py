@@ -34,6 +34,7 @@ def migrate(
     drop_all: bool = False,
     recreate: bool = False,
     misfit: Literal["widen", "stop"] = "widen",
+    casts: Iterable[str] = (),
     config: Path | None = None,
     on_event: Observer = _ignore,
 ) -> Outcome:
@@ -41,8 +42,8 @@ def migrate(
 
     ``source`` and ``target`` are URLs (``sqlite:file.db``, ``postgresql://…``, ``embedded:DIR``)
     or provider names that the configuration file ``config`` knows. ``tables`` and ``exclude`` are
-    globs. Raises a TableferryError; differences found are none, but ``outcome.verified`` is False
-    then.
+    globs, and ``casts`` rules as of --cast. Raises a TableferryError; differences found are none,
+    but ``outcome.verified`` is False then.
     """
     known = settings.load(config, os.environ)
     options = migration.MigrationOptions(
@@ -50,6 +51,7 @@ def migrate(
         permission=Permission(drop_all=drop_all, recreate=recreate),
         selection=Selection(tuple(tables), tuple(exclude)),
         stop_at_misfits=misfit == "stop",
+        casts=tuple(casts),
     )
     with (
         opened(settings.resolve(known, source).main, os.environ) as a,
@@ -64,6 +66,7 @@ def verify(
     *,
     tables: Iterable[str] = (),
     exclude: Iterable[str] = (),
+    casts: Iterable[str] = (),
     workers: int | None = None,
     config: Path | None = None,
     on_event: Observer = _ignore,
@@ -71,7 +74,9 @@ def verify(
     """Compares two databases value by value, writing nothing; see migrate for the arguments."""
     known = settings.load(config, os.environ)
     options = verification.VerificationOptions(
-        workers=checked_workers(workers), selection=Selection(tuple(tables), tuple(exclude))
+        workers=checked_workers(workers),
+        selection=Selection(tuple(tables), tuple(exclude)),
+        casts=tuple(casts),
     )
     with (
         opened(settings.resolve(known, source).main, os.environ) as a,

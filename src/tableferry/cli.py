@@ -7,6 +7,7 @@ import os
 import signal
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -82,6 +83,8 @@ def _command(argv: list[str], console: Console, secrets: list[str]) -> int:
             "not there yet.",
             hint="Name the two databases by their URLs, with --from and --to, one run each.",
         )
+    rules = (*(entry.value for entry in known.casts), *arguments.casts)
+    arguments = replace(arguments, casts=rules)
     return _exit_code(arguments, _run(arguments, console, (source.main, target.main)))
 
 
@@ -123,7 +126,7 @@ def _run(
                 outcome = verification.verify(
                     source,
                     target,
-                    verification.VerificationOptions(workers, selection),
+                    verification.VerificationOptions(workers, selection, arguments.casts),
                     observe,
                 )
             else:
@@ -133,7 +136,7 @@ def _run(
                     lambda question: arguments.yes or _confirmed(console, question),
                 )
                 options = migration.MigrationOptions(
-                    workers, permission, selection, arguments.stop_at_misfits
+                    workers, permission, selection, arguments.stop_at_misfits, arguments.casts
                 )
                 outcome = migration.migrate(source, target, options, observe)
     except TableferryError as error:

@@ -17,6 +17,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
 
+from tableferry.casts import Offers
 from tableferry.comparison import Comparison, Side
 from tableferry.dialects.base import Dialect, Endpoint, Session, Statements, TargetSession
 from tableferry.errors import DatabaseError, MisfitFound, RunFailed
@@ -60,7 +61,7 @@ class Route:
 
     source: Endpoint
     target: Endpoint
-    source_dialect: Dialect
+    offers: Offers
     target_dialect: Dialect
     target_schema: str
 
@@ -117,7 +118,7 @@ class Loading:
         route = self._route
         return make_plan(
             self._schema,
-            route.source_dialect,
+            route.offers,
             route.target_dialect,
             route.target_schema,
             self._surveys,
@@ -269,7 +270,7 @@ class Loading:
     def _begin_survey(self, load: _Load) -> None:
         table = load.plan.source
         self._begin(load, "survey", table.rows)
-        candidates = tuple(map(self._route.source_dialect.candidates, table.columns))
+        candidates = tuple(self._route.offers(table, column) for column in table.columns)
         awaited = len(load.source.ranges)
         results: list[Survey] = []
 
@@ -444,13 +445,14 @@ class Loading:
             return
         self._end(load, "verify")
         names = [column.name for column in load.plan.source.columns]
+        counts = sorted(load.respelled.items())
+        ruled = [candidate.using for candidate in load.plan.candidates]
         self._outcomes[load.plan.source.name] = replace(
             outcome,
             # The dictionary itself: an index may still be building while rows are compared.
             seconds=load.seconds,
-            normalised=tuple(
-                (names[column], count) for column, count in sorted(load.respelled.items())
-            ),
+            normalised=tuple((names[column], n) for column, n in counts if not ruled[column]),
+            converted=tuple((names[column], n) for column, n in counts if ruled[column]),
             plan=load.plan,
         )
 

@@ -7,6 +7,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from typing import cast
 
+from tableferry.casts import Offers, parse_all
 from tableferry.dialects import dialect_of
 from tableferry.dialects.base import Endpoint, TargetSession
 from tableferry.errors import DatabaseError, Refused, TableferryError
@@ -33,6 +34,8 @@ class MigrationOptions:
     permission: Permission = field(default_factory=Permission)
     selection: Selection = field(default_factory=Selection)
     stop_at_misfits: bool = False
+    # Rules as the user writes them; see casts.py.
+    casts: tuple[str, ...] = ()
 
 
 def migrate(
@@ -52,6 +55,8 @@ def migrate(
         with clock.phase("inspect"):
             schema = options.selection.apply(reader.inspect())
             require_tables(schema, source)
+            offers = Offers(from_dialect, parse_all(options.casts, to_dialect))
+            offers.require_matches(schema)
         writer = cast(TargetSession, to_dialect.open(target))
         stack.callback(writer.close)
         require_two_databases(reader, writer, source)
@@ -59,7 +64,7 @@ def migrate(
         writer.lock_run()
         writer.require_writable()
 
-        route = Route(hold.endpoint, target, from_dialect, to_dialect, writer.schema)
+        route = Route(hold.endpoint, target, offers, to_dialect, writer.schema)
         jobs = stack.enter_context(jobs_for(schema.tables, options.workers, observe))
         loading = Loading(
             route,

@@ -153,20 +153,22 @@ class Candidate:
 
     Values fit strictly when they are of the kind's own storage classes, so that converting back
     gives the same class. A candidate that ``merges`` takes other classes by their text as well,
-    and the report says so.
+    and the report says so. ``using`` names a conversion by meaning that the user asked for.
     """
 
     kind: Kind
     merges: bool = False
+    using: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class ReadColumn:
-    """A column and what it is to be read as."""
+    """A column and what it is to be read as; see Candidate."""
 
     column: Column
     kind: Kind
     merges: bool = False
+    using: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,7 +219,7 @@ class TablePlan:
 
 def _scan(side: Table, candidates: tuple[Candidate, ...], key: tuple[int, ...]) -> Scan:
     columns = tuple(
-        ReadColumn(column, candidate.kind, candidate.merges)
+        ReadColumn(column, candidate.kind, candidate.merges, candidate.using)
         for column, candidate in zip(side.columns, candidates, strict=True)
     )
     return Scan(side.name, columns, key, side.locator, side.size // max(side.rows, 1))
@@ -331,7 +333,10 @@ class TableOutcome:
     # Differing rows beyond those listed; where the search was cut short, there may be more yet.
     more_differences: int = 0
     search_cut_short: bool = False
+    # Values that arrived in another spelling of the same meaning, and values that a rule of the
+    # user converted, by column.
     normalised: tuple[tuple[str, int], ...] = ()
+    converted: tuple[tuple[str, int], ...] = ()
     plan: TablePlan | None = None
 
 

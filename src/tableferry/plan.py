@@ -6,7 +6,7 @@ values. Tables whose plan is not the same as before are loaded anew under the ne
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 
 from tableferry.dialects.base import Dialect
@@ -28,6 +28,7 @@ from tableferry.model import (
     Widening,
 )
 
+Offer = Callable[[Table, Column], tuple[Candidate, ...]]
 Surveys = Mapping[TableName, Survey]
 # For each table, the position in each column's list of candidates that is taken.
 _Choices = dict[TableName, list[int]]
@@ -37,10 +38,11 @@ _WIDTH = ("numeric", "text", "bytes")
 
 
 def make_plan(
-    schema: Schema, source: Dialect, target: Dialect, target_schema: str, surveys: Surveys
+    schema: Schema, offer: Offer, target: Dialect, target_schema: str, surveys: Surveys
 ) -> Plan:
-    """A plan for every table of ``schema``, under generation 1."""
-    offers = {t.name: [source.candidates(c) for c in t.columns] for t in schema.tables}
+    """A plan for every table of ``schema``, under generation 1; ``offer`` says what a column's
+    values may be read as, the most useful first."""
+    offers = {t.name: [offer(t, c) for c in t.columns] for t in schema.tables}
     choices: _Choices = {
         t.name: _choose(offers[t.name], surveys.get(t.name)) for t in schema.tables
     }

@@ -60,6 +60,7 @@ def _table(table: TableOutcome) -> dict[str, Any]:
         "seconds": _seconds(table.seconds),
         "plan": _plan(table.plan) if table.plan else None,
         "spelling_normalised": dict(table.normalised),
+        "converted": dict(table.converted),
         "ranges": {
             "source": [_range(part) for part in table.source_ranges],
             "target": [_range(part) for part in table.target_ranges],
@@ -85,6 +86,7 @@ def _plan(plan: TablePlan) -> dict[str, Any]:
                 "declared": mine.declared,
                 "type": theirs.declared,
                 "kind": candidate.kind.name,
+                "using": candidate.using,
             }
             for mine, theirs, candidate in zip(
                 plan.source.columns, plan.target.columns, plan.candidates, strict=True

@@ -83,6 +83,9 @@ def _changes(table: TableOutcome) -> list[str]:
                 f"{widening.planned}{shown}; the column became {widening.became}{merged}"
             )
         lines += [f"{old} is called {new} in the target" for old, new in table.plan.renamed]
+    if table.converted:
+        columns = ", ".join(f"{column} ({count:,})" for column, count in table.converted)
+        lines.append(f"{table.source}: converted by your rules: {columns}")
     if table.normalised:
         columns = ", ".join(f"{column} ({count:,})" for column, count in table.normalised)
         lines.append(f"{table.source}: spelling normalised, same values: {columns}")

@@ -40,7 +40,9 @@ What is done:
   --recreate         drop the target's tables concerned and create them from the source
   --resume           go on with an unfinished run
   --abort            give up an unfinished run and put back what it had set aside
-  --cast RULE        convert by a rule of yours (repeatable)
+  --cast RULE        convert by a rule of yours (repeatable): 'TABLE.COLUMN to TYPE' or
+                     'type DECLARED to TYPE', and then 'using METHOD': epoch, epoch_ms,
+                     julian, iso, strip_nul or replace_invalid
   --misfit HOW       values that do not fit their type: widen the column, stop, or reject
                      the row [default: widen]
   --workers N        worker processes (default: one a processor)
@@ -64,7 +66,6 @@ _NOT_YET = {
     "plan": "migrate plan is not there yet.",
     "--resume": "--resume is not there yet; an unfinished run starts anew with --drop-all.",
     "--abort": "--abort is not there yet; an unfinished run starts anew with --drop-all.",
-    "--cast": "--cast is not there yet; columns get the type that all their values fit.",
     "--force": "--force is not there yet: no check is made that it could skip.",
 }
 _SEE = "See: migrate help"
@@ -85,6 +86,7 @@ class Arguments:
     drop_all: bool = False
     recreate: bool = False
     stop_at_misfits: bool = False
+    casts: tuple[str, ...] = ()
     workers: int | None = None
     progress: bool = False
     report: str = ""
@@ -135,6 +137,7 @@ def _run(given: dict[str, Any], argv: Sequence[str]) -> Arguments:
         drop_all=given["--drop-all"],
         recreate=given["--recreate"],
         stop_at_misfits=_misfit(given["--misfit"]) == "stop",
+        casts=tuple(given["--cast"]),
         workers=_number("--workers", given["--workers"]),
         progress=given["--progress"],
         report=_report(given["--report"] or ""),

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, Literal
 
+from tableferry.casts import CastRule, Offers, parse_all
 from tableferry.comparison import Comparison, Side
 from tableferry.dialects import dialect_of
 from tableferry.dialects.base import Dialect, Endpoint
@@ -56,6 +57,8 @@ from tableferry.versions import versions
 class VerificationOptions:
     workers: int = field(default_factory=default_workers)
     selection: Selection = field(default_factory=Selection)
+    # Rules as the user writes them; see casts.py.
+    casts: tuple[str, ...] = ()
 
 
 def verify(
@@ -74,7 +77,8 @@ def verify(
             stack.enter_context(dialect.hold(endpoint, locked=False))
             for dialect, endpoint in zip(dialects, (source, target), strict=True)
         ]
-        ends = _Ends(holds[0].endpoint, holds[1].endpoint, *dialects)
+        rules = parse_all(options.casts, dialects[1])
+        ends = _Ends(holds[0].endpoint, holds[1].endpoint, *dialects, rules)
         mine, theirs = (
             stack.enter_context(closing(dialect.open(end)))
             for end, dialect in zip((ends.source, ends.target), dialects, strict=True)
@@ -83,6 +87,7 @@ def verify(
         with clock.phase("inspect"):
             schema = options.selection.apply(mine.inspect())
             require_tables(schema, source)
+            Offers(dialects[0], rules).require_matches(schema)
             found = theirs.inspect()
         outcomes: dict[TableName, TableOutcome] = {}
         with clock.phase("verify"):
@@ -118,6 +123,7 @@ class _Ends:
     target: Endpoint
     source_dialect: Dialect
     target_dialect: Dialect
+    rules: tuple[CastRule, ...] = ()
 
 
 def _counterpart(name: TableName, theirs: Schema, dialect: Dialect) -> Table | None:
@@ -182,7 +188,7 @@ class _TableCheck:
 
     def _scan(self, table: Table, number: int) -> Scan:
         columns = tuple(
-            ReadColumn(pair[number], candidate.kind, self._merging)
+            ReadColumn(pair[number], candidate.kind, self._merging, candidate.using)
             for *pair, candidate in self._pairs
         )
         names = [mine.name for mine, _, _ in self._pairs]
@@ -309,7 +315,7 @@ def _pair_columns(
             unmatched.append(_unmatched(mine, "missing", column))
             continue
         left.pop(other.name.lower(), None)
-        pairs.append((column, other, _common_candidate(ends, column, other)))
+        pairs.append((column, other, _common_candidate(ends, mine, column, other)))
     unmatched += [_unmatched(mine, "extra", column) for column in left.values()]
     return pairs, tuple(unmatched)
 
@@ -318,8 +324,10 @@ def _unmatched(table: Table, what: Literal["missing", "extra"], column: Column) 
     return Difference(str(table.name), what, (), column.name, source="the whole column")
 
 
-def _common_candidate(ends: _Ends, mine: Column, theirs: Column) -> Candidate:
-    """PostgreSQL's columns say what they hold; SQLite's only what they would like to."""
-    if ends.target_dialect.name == "postgresql":
-        return ends.target_dialect.candidates(theirs)[0]
-    return ends.source_dialect.candidates(mine)[0]
+def _common_candidate(ends: _Ends, table: Table, mine: Column, theirs: Column) -> Candidate:
+    """PostgreSQL's columns say what they hold; SQLite's only what they would like to. How values
+    are converted to it, where the storage class does not say, is for the user's rules."""
+    if ends.target_dialect.name != "postgresql":
+        return ends.source_dialect.candidates(mine)[0]
+    using = [rule.candidate.using for rule in ends.rules if rule.concerns(table, mine)]
+    return replace(ends.target_dialect.candidates(theirs)[0], using=using[-1] if using else "")

@@ -51,7 +51,7 @@ class Batch:
     """Some rows of a scan: one array a column, each of its kind's Arrow type, equally long.
 
     ``respelled`` counts, by column position, the values that arrive in another spelling of the
-    same meaning (a date with T for a blank).
+    same meaning (a date with T for a blank), or converted by a rule of the user.
     """
 
     columns: tuple[pa.Array, ...]
@@ -221,6 +221,10 @@ class Dialect(ABC):
     @abstractmethod
     def type_for(self, kind: Kind) -> str:
         """The type of a new column for values of this kind."""
+
+    @abstractmethod
+    def kind_named(self, text: str) -> Kind | None:
+        """The kind that a user means by the name of a type."""
 
     @abstractmethod
     def fit_name(self, name: str) -> str:

@@ -8,7 +8,13 @@ from tableferry.dialects.base import Dialect, Endpoint, Hold, Statements
 from tableferry.dialects.postgresql import ddl
 from tableferry.dialects.postgresql.hold import ExportedSnapshot
 from tableferry.dialects.postgresql.session import PostgresSession
-from tableferry.dialects.postgresql.types import fit_column_name, fit_name, kind_of, type_for
+from tableferry.dialects.postgresql.types import (
+    fit_column_name,
+    fit_name,
+    kind_named,
+    kind_of,
+    type_for,
+)
 from tableferry.kinds import TEXT
 from tableferry.model import Candidate, Column, Kind
 
@@ -25,6 +31,9 @@ class PostgresDialect(Dialect):
 
     def type_for(self, kind: Kind) -> str:
         return type_for(kind)
+
+    def kind_named(self, text: str) -> Kind | None:
+        return kind_named(text)
 
     def fit_name(self, name: str) -> str:
         return fit_name(name)

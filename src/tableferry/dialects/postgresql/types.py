@@ -90,6 +90,32 @@ def kind_of(declared: str) -> Kind | None:
     return None
 
 
+# What people write for the names that format_type() gives.
+_ALIASES = {
+    "int2": "smallint",
+    "int": "integer",
+    "int4": "integer",
+    "int8": "bigint",
+    "bool": "boolean",
+    "float8": "double precision",
+    "decimal": "numeric",
+    "varchar": "character varying",
+    "timestamp": "timestamp without time zone",
+    "timestamptz": "timestamp with time zone",
+    "time": "time without time zone",
+}
+
+
+def kind_named(text: str) -> Kind | None:
+    """The kind that a user means by 'varchar(20)', 'timestamptz', 'numeric(10, 2)' and so on."""
+    match = re.fullmatch(r"\s*([a-z][a-z0-9 ]*?)\s*(\([0-9,\s]*\))?\s*", text.lower())
+    if match is None:
+        return None
+    name = " ".join(match[1].split())
+    arguments = re.sub(r"\s", "", match[2] or "")
+    return kind_of(_ALIASES.get(name, name) + arguments)
+
+
 def fit_name(name: str) -> str:
     """A name that PostgreSQL keeps as it is: one of over 63 bytes is cut at a character and
     gets eight hexadecimal digits of its digest, so that two long names stay two names."""

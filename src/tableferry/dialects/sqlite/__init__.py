@@ -27,6 +27,9 @@ class SqliteDialect(Dialect):
     def type_for(self, kind: Kind) -> str:
         raise UsageError("Writing to SQLite is not there yet.", hint=_ONE_WAY)
 
+    def kind_named(self, text: str) -> Kind | None:
+        raise UsageError("Writing to SQLite is not there yet.", hint=_ONE_WAY)
+
     def fit_name(self, name: str) -> str:
         return name
 

@@ -25,7 +25,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from tableferry import kinds, temporal
+from tableferry import conversions, kinds, temporal
 from tableferry.dialects.base import ColumnValues
 from tableferry.dialects.sqlite.types import affinity
 from tableferry.model import Candidate, Column, Kind, ReadColumn
@@ -74,7 +74,7 @@ def reading(column: ReadColumn) -> Reading:
     value = reference(column.column)
     kind = column.kind
     group = affinity(column.column.declared)
-    if column.merges:
+    if column.merges or column.using:
         return typed_reading(column)
     if kind.name in ("int", "bool"):
         return Reading((value,), ("0",), lambda arrays: _from_ints(arrays[0], kind))
@@ -97,7 +97,7 @@ def reading(column: ReadColumn) -> Reading:
 def typed_reading(column: ReadColumn) -> Reading:
     """Five columns a value: its storage class, and the value in the column of its class."""
     value = reference(column.column)
-    candidate = Candidate(column.kind, column.merges)
+    candidate = Candidate(column.kind, column.merges, column.using)
 
     def of_class(name: str) -> str:
         return f"CASE WHEN typeof({value}) = '{name}' THEN {value} END"
@@ -181,12 +181,40 @@ class TypedValues(ColumnValues):
 
     def decode(self, candidate: Candidate) -> Decoded:
         kind = candidate.kind
+        if candidate.using:
+            return self._by_meaning(kind, candidate.using)
         own = _OWN_CLASSES.get(kind.name, frozenset({"text"}))
         taken = _MERGED_CLASSES.get(kind.name, own) if candidate.merges else own
         strangers = self._outside(taken)
         decoded = self._decode_taken(kind, candidate.merges)
         bad = _either(_either(strangers, decoded.misfits), kinds.misfits(decoded.array, kind))
         return Decoded(decoded.array, bad, decoded.respelled)
+
+    def _by_meaning(self, kind: Kind, method: str) -> Decoded:
+        """As the user's rule says; a value that the rule gives no meaning is a misfit."""
+        match method:
+            case "meaning" if kind.name == "bool":
+                array = conversions.texts_to_bools(self._text)
+                converted = len(array) - array.null_count
+                array = pc.coalesce(array, kinds.ints_to_bool(self._integer)[0])
+            case "meaning":
+                array = pc.coalesce(
+                    conversions.texts_to_uuids(self._text), conversions.blobs_to_uuids(self._blob)
+                )
+                converted = len(array) - array.null_count
+            case "strip_nul" | "replace_invalid":
+                array, converted = conversions.mended_texts(self._text, method)
+            case _:
+                array = pc.coalesce(
+                    conversions.integers_to_moments(self._integer, kind, method),
+                    conversions.reals_to_moments(self._real, kind, method),
+                )
+                converted = len(array) - array.null_count
+        meaningless = pc.and_(array.is_null(), pc.not_equal(self._class, "null"))
+        bad = np.asarray(meaningless.to_numpy(zero_copy_only=False), dtype=bool)
+        return Decoded(
+            array, _either(bad if bad.any() else None, kinds.misfits(array, kind)), converted
+        )
 
     def _outside(self, taken: frozenset[str]) -> kinds.Mask | None:
         if self.classes() <= taken:
