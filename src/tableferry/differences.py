@@ -46,7 +46,24 @@ def _beyond(table: pa.Table, hashes: list[_Hash], surplus: Counter[_Hash]) -> li
         if left[value] > 0:
             left[value] -= 1
             chosen.append(row)
-    return [tuple(row.values()) for row in table.take(pa.array(chosen, pa.int64())).to_pylist()]
+    rows = table.take(pa.array(chosen, pa.int64()))
+    return list(zip(*map(_values, rows.columns), strict=True))
+
+
+def _values(column: pa.ChunkedArray) -> list[Any]:
+    try:
+        values: list[Any] = column.to_pylist()
+    except (OverflowError, ValueError):
+        # A date that Python's calendar has not, or text that is no UTF-8.
+        if pa.types.is_string(column.type):
+            return list(column.cast(pa.binary()).to_pylist())
+        return [None if v is None else f"{v} ({column.type})" for v in _numbers(column)]
+    return values
+
+
+def _numbers(column: pa.ChunkedArray) -> list[int | None]:
+    integer = pa.int32() if pa.types.is_date32(column.type) else pa.int64()
+    return list(column.cast(integer).to_pylist())
 
 
 def _unique(rows: list[_Row], key: Sequence[int]) -> bool:

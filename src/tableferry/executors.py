@@ -80,6 +80,7 @@ class ProcessExecutor(Executor):
         self._tasks: queue.SimpleQueue[tuple[Future[Any], bytes] | None] = queue.SimpleQueue()
         self._broken: WorkerDied | None = None
         self._closing = False
+        self._cancelled = False
         self._lock = threading.Lock()
         self._workers: list[_Worker] = []
         try:
@@ -114,6 +115,7 @@ class ProcessExecutor(Executor):
         """Ends the workers: after their tasks, or at once where ``cancel_futures`` is set."""
         with self._lock:
             self._closing = True
+            self._cancelled = cancel_futures
         if cancel_futures:
             self._drain(None)
             self._kill()
@@ -142,14 +144,15 @@ class ProcessExecutor(Executor):
 
     def _break(self, worker: _Worker, future: Future[Any]) -> None:
         worker.process.wait()
-        error = WorkerDied(
-            f"A worker process {_ending(worker.process.returncode)}.",
-            hint="If the machine ran out of memory, use fewer --workers, then run again.",
-        )
         with self._lock:
-            if self._closing:
-                error = WorkerDied("The run was ended.")
-            self._broken = self._broken or error
+            if self._broken is None:
+                # The others are about to be ended for this one's sake: only it has a story.
+                ending = f"A worker process {_ending(worker.process.returncode)}."
+                self._broken = WorkerDied(
+                    "The run was ended." if self._cancelled else ending,
+                    hint="If the machine ran out of memory, use fewer --workers, then run again.",
+                )
+            error = self._broken
         self._kill()
         self._drain(error)
         future.set_exception(error)

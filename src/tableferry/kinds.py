@@ -117,13 +117,16 @@ def json_misfits(array: pa.Array) -> Mask | None:
     """Which strings are no JSON as RFC 8259 has it, which is what PostgreSQL's json takes and
     keeps to the letter ("JSON Types", section 8.14). Python's parser alone would let NaN pass."""
     return _mask_or_none(
-        np.array([v is not None and not _is_json(v) for v in array.to_pylist()], dtype=bool)
+        np.array(
+            [v is not None and not _is_json(v) for v in array.cast(pa.binary()).to_pylist()],
+            dtype=bool,
+        )
     )
 
 
-def _is_json(text: str) -> bool:
+def _is_json(text: bytes) -> bool:
     try:
-        json.loads(text, parse_constant=_no_constant, parse_int=str, parse_float=str)
+        json.loads(text.decode(), parse_constant=_no_constant, parse_int=str, parse_float=str)
     except (ValueError, RecursionError):
         return False
     return True

@@ -111,11 +111,12 @@ def _let_partners_follow(
         for child, column in zip(key.columns, key.parent_columns, strict=False)
         if _has(parent, column)
     ]
+    moved = {(table, i) for table in surveys for i in range(len(choices[table]))}
     changed = True
     while changed:
         changed = False
         for pair in pairs:
-            if not any(table in surveys for table, _ in pair):
+            if not moved & set(pair):
                 continue
             names = {offers[t][i][choices[t][i]].kind.name for t, i in pair}
             widest = next((name for name in reversed(_WIDTH) if name in names), None)
@@ -126,8 +127,10 @@ def _let_partners_follow(
                     if offers[table][i][position].kind.name == widest and _fits(
                         surveys.get(table), i, position
                     ):
-                        changed = changed or choices[table][i] != position
-                        choices[table][i] = position
+                        if choices[table][i] != position:
+                            choices[table][i] = position
+                            moved.add((table, i))
+                            changed = True
                         break
 
 
@@ -212,6 +215,7 @@ def _foreign_keys(
     target: Dialect,
     left: list[LeftBehind],
 ) -> Iterable[ForeignKey]:
+    taken: set[str] = set()
     for key in table.foreign_keys:
         described = f"({', '.join(key.columns)}) to {key.parent}"
         theirs = columns.get(key.parent)
@@ -220,12 +224,16 @@ def _foreign_keys(
         elif not key.parent_columns or not set(key.parent_columns) <= set(theirs):
             reason = "a column that it refers to is not there"
         else:
+            name = target.fit_name(f"{table.name.name}_{'_'.join(key.columns)}_fkey")
+            while name in taken:
+                name = target.fit_name(f"{name}_")
+            taken.add(name)
             yield replace(
                 key,
                 columns=tuple(columns[table.name][c] for c in key.columns),
                 parent=tables[key.parent],
                 parent_columns=tuple(theirs[c] for c in key.parent_columns),
-                name=target.fit_name(f"{table.name.name}_{'_'.join(key.columns)}_fkey"),
+                name=name,
             )
             continue
         left.append(LeftBehind("foreign key", described, table.name.name, reason))

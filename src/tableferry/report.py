@@ -129,7 +129,13 @@ def write(report: dict[str, Any], path: Path) -> None:
     try:
         descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
         try:
-            with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+            with os.fdopen(
+                # A file's name may hold bytes that are no UTF-8.
+                descriptor,
+                "w",
+                encoding="utf-8",
+                errors="backslashreplace",
+            ) as file:
                 file.write(text)
             Path(temporary).replace(path)
         except BaseException:

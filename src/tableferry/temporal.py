@@ -43,22 +43,21 @@ def parse(array: pa.Array, kind: Kind) -> tuple[pa.Array, Mask | None, int]:
     Returns the array (NULL for a misfit), the mask of misfits or None, and how many values were
     spelled in another way than ours.
     """
-    target = arrow_type(kind)
     bad = _rejected(array, kind.name)
     accepted = array if bad is None else pc.if_else(pa.array(~bad), array, None)
     try:
-        values = accepted.cast(target)
+        values = cast(accepted, kind)
     except pa.ArrowInvalid:
         # A date that no calendar has, such as 30 February: find which.
-        impossible = np.array([not _casts(v, target) for v in accepted], dtype=bool)
+        impossible = np.array([not _casts(value, kind) for value in accepted], dtype=bool)
         bad = impossible if bad is None else bad | impossible
         accepted = pc.if_else(pa.array(~bad), array, None)
-        values = accepted.cast(target)
+        values = cast(accepted, kind)
     early = _too_early(values, kind.name)
     if early is not None:
         bad = early if bad is None else bad | early
         accepted = pc.if_else(pa.array(~bad), array, None)
-        values = accepted.cast(target)
+        values = cast(accepted, kind)
     return values, bad, _respelled(accepted, kind.name)
 
 
@@ -75,9 +74,18 @@ def _all_of_length(array: pa.Array, length: int) -> bool:
     return bool(lengths["min"] == lengths["max"] == length)
 
 
-def _casts(value: pa.Scalar, target: pa.DataType) -> bool:
+def cast(array: pa.Array, kind: Kind) -> pa.Array:
+    """Text that a kind accepts, or PostgreSQL wrote, as values. Raises ArrowInvalid."""
+    if kind.name != "time":
+        return array.cast(arrow_type(kind))
+    # Arrow reads no time from text, but a moment of the first day.
+    moments = pc.binary_join_element_wise("1970-01-01", array, " ").cast(pa.timestamp("us"))
+    return moments.cast(pa.int64()).cast(arrow_type(kind))
+
+
+def _casts(value: pa.Scalar, kind: Kind) -> bool:
     try:
-        value.cast(target)
+        cast(pa.array([value.as_py()], pa.string()), kind)
     except pa.ArrowInvalid:
         return False
     return True

@@ -62,6 +62,8 @@ Exit codes: 0 all verified, 1 differences or rejected rows, 2 bad usage or confi
 3 refused before anything was written, 4 failed on the way, 130 interrupted.
 """
 
+_OPTIONS = frozenset(re.findall(r"--[a-z-]+", USAGE))
+_TAKE_VALUES = frozenset(re.findall(r"(--[a-z-]+) [A-Z]+", USAGE))
 _NOT_YET = {
     "plan": "migrate plan is not there yet.",
     "--resume": "--resume is not there yet; an unfinished run starts anew with --drop-all.",
@@ -100,6 +102,7 @@ def parse(argv: Sequence[str]) -> Arguments:
     """Raises UsageError for what cannot be understood, or is not there yet."""
     if not argv or "-h" in argv or "--help" in argv:
         return Arguments("help")
+    _require_full_names(argv)
     try:
         given = docopt(USAGE, list(argv), default_help=False)
     except DocoptExit as error:
@@ -172,17 +175,23 @@ def _report(name: str) -> str:
     return name
 
 
-def _misunderstood(argv: Sequence[str]) -> UsageError:
-    """What exactly was wrong: docopt only says that nothing matched."""
-    known = set(re.findall(r"--[a-z-]+", USAGE))
-    takes = set(re.findall(r"(--[a-z-]+) [A-Z]+", USAGE))
+def _require_full_names(argv: Sequence[str]) -> None:
+    """docopt takes any beginning of a name: a --ver would migrate where --version was meant."""
+    value_follows = False
     for argument in argv:
         name, equals, _ = argument.partition("=")
-        if name.startswith("--") and not any(option.startswith(name) for option in known):
-            return UsageError(f"There is no option {name}.", hint=_SEE)
-        if equals and name in known and name not in takes:
+        if not value_follows and name.startswith("--") and name not in _OPTIONS:
+            raise UsageError(f"There is no option {name}.", hint=_SEE)
+        value_follows = not value_follows and name in _TAKE_VALUES and not equals
+
+
+def _misunderstood(argv: Sequence[str]) -> UsageError:
+    """What exactly was wrong: docopt only says that nothing matched."""
+    for argument in argv:
+        name, equals, _ = argument.partition("=")
+        if equals and name in _OPTIONS - _TAKE_VALUES:
             return UsageError(f"{name} takes no value.", hint=_SEE)
-        if argument in takes and argument == argv[-1]:
+        if argument in _TAKE_VALUES and argument == argv[-1]:
             return UsageError(f"{argument} needs a value.", hint=_SEE)
     words = [argument for argument in argv if not argument.startswith("-")]
     if not {"database", "plan", "help"} & set(words):

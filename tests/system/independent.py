@@ -95,7 +95,7 @@ def _reader(type_name: str) -> Callable[[Any], Any]:
         match value:
             case int() if type_name == "bool" and value in (0, 1):
                 return bool(value)
-            case int() if type_name in ("int8", "numeric", "float8"):
+            case int() if type_name in ("int2", "int4", "int8", "numeric", "float8"):
                 return value
             case float() if type_name == "numeric":
                 return Decimal(repr(value))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import signal
@@ -12,7 +13,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -27,6 +28,8 @@ needs_shared = pytest.mark.skipif(not SHARED.is_dir(), reason="the sample databa
 INDEPENDENT = Path(__file__).with_name("independent.py")
 PASSWORD_VARIABLE = "TABLEFERRY_POSTGRES_PASSWORD"
 _SECONDS = 120
+
+_numbers = itertools.count(1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,6 +133,18 @@ def open_to_all(target: Server) -> Iterator[None]:
             path.chmod(mode)
 
 
+@contextmanager
+def copy_of(template: Server) -> Iterator[Server]:
+    """A database with all that the template holds, dropped after use."""
+    copy = replace(template, name=f"{template.name}_{next(_numbers)}")
+    maintenance = replace(template, name="postgres")
+    maintenance.run(f"CREATE DATABASE {copy.name} TEMPLATE {template.name}")
+    try:
+        yield copy
+    finally:
+        maintenance.run(f"DROP DATABASE {copy.name} WITH (FORCE)")
+
+
 def with_report(*arguments: str, env: Mapping[str, str] | None = None) -> Run:
     """``migrate database ARGUMENTS --report FILE``, to its end."""
     with tempfile.TemporaryDirectory() as folder:
@@ -169,13 +184,15 @@ def sqlite_file(path: Path, script: str) -> Path:
     return path
 
 
-def numbers_file(path: Path, rows: int) -> Path:
-    """A SQLite file with one table of that many rows; a million of them take a second."""
+def numbers_file(path: Path, rows: int, width: int = 0) -> Path:
+    """A SQLite file with one table of that many rows, with a text of at least ``width``
+    characters; a million of them take a second."""
     return sqlite_file(
         path,
         "CREATE TABLE numbers (id INTEGER PRIMARY KEY, a INTEGER, b TEXT, c REAL);"
         f"WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < {rows})"
-        "INSERT INTO numbers SELECT i, i * 7919, 'row number ' || i, i / 8.0 FROM n;",
+        "INSERT INTO numbers "
+        f"SELECT i, i * 7919, printf('%-{width}s', 'row number ' || i), i / 8.0 FROM n;",
     )
 
 
@@ -227,7 +244,7 @@ def children(pid: int) -> dict[int, str]:
     """The live processes below one, with their command lines."""
     found = {}
     for child in _child_pids(pid):
-        line = _proc(child, "cmdline").replace("\0", " ")
+        line = command_line(child)
         if line:
             found[child] = line
         found |= children(child)
@@ -248,6 +265,10 @@ def _proc(pid: int, name: str) -> str:
         return Path(f"/proc/{pid}/{name}").read_bytes().decode(errors="replace")
     except (FileNotFoundError, ProcessLookupError):
         return ""
+
+
+def command_line(pid: int) -> str:
+    return _proc(pid, "cmdline").replace("\0", " ")
 
 
 def environ_of(pid: int) -> str:

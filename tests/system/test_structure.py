@@ -88,6 +88,26 @@ def test_every_constraint_arrives(database: Server, tmp_path: Path) -> None:
             database.run(statement)
 
 
+def test_two_foreign_keys_of_one_column(any_database: Server, tmp_path: Path) -> None:
+    source = sqlite_file(
+        tmp_path / "source.db",
+        """
+        CREATE TABLE a (id INTEGER PRIMARY KEY);
+        CREATE TABLE b (id INTEGER PRIMARY KEY);
+        CREATE TABLE child (x INTEGER REFERENCES a REFERENCES b, FOREIGN KEY (x) REFERENCES a (id));
+        INSERT INTO a VALUES (1);
+        INSERT INTO b VALUES (1);
+        INSERT INTO child VALUES (1);
+        """,
+    )
+
+    run = ferried(source, any_database)
+
+    assert run.left_behind("foreign key") == []
+    parents = "SELECT confrelid::regclass::text FROM pg_constraint WHERE contype = 'f' ORDER BY 1"
+    assert {name for (name,) in any_database.rows(parents)} == {"a", "b"}
+
+
 @pytest.mark.parametrize(
     ("definition", "filling", "expected"),
     [

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
 
 import psycopg
 import pytest
+from tests import servers
 from tests.servers import Server
 from tests.system.support import (
     PASSWORD_VARIABLE,
     Run,
     catalog,
     command,
+    copy_of,
     ends,
     environment,
     ferried,
@@ -57,20 +60,47 @@ INSERT INTO keyless VALUES ('', NULL), ('once', 1);
 """
 
 
+@pytest.fixture(scope="module")
+def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return sqlite_file(tmp_path_factory.mktemp("verify") / "source.db", SCRIPT)
+
+
+@pytest.fixture(scope="module")
+def once_migrated(server: Server, source: Path) -> Iterator[Server]:
+    with servers.fresh_database(server) as template:
+        ferried(source, template)
+        yield template
+
+
 @pytest.fixture
-def source(tmp_path: Path) -> Path:
-    return sqlite_file(tmp_path / "source.db", SCRIPT)
+def migrated(once_migrated: Server) -> Iterator[Server]:
+    """The migrated source on each server, to be changed by the test."""
+    with copy_of(once_migrated) as database:
+        yield database
+
+
+@pytest.fixture(scope="module")
+def once_migrated_anywhere(started: Callable[[str], Server], source: Path) -> Iterator[Server]:
+    with servers.fresh_database(started(servers.EMBEDDED)) as template:
+        ferried(source, template)
+        yield template
+
+
+@pytest.fixture
+def any_migrated(once_migrated_anywhere: Server) -> Iterator[Server]:
+    """The same on one server, where its version does not matter."""
+    with copy_of(once_migrated_anywhere) as database:
+        yield database
 
 
 def verify_after(source: Path, target: Server, *statements: str) -> Run:
-    """Migrates, changes the target, and verifies."""
-    ferried(source, target)
+    """Changes the migrated target and verifies."""
     target.run(*statements)
     return ferry(source, target, "--verify")
 
 
-def test_no_false_alarm(database: Server, source: Path) -> None:
-    run = verify_after(source, database, "VACUUM FULL kinds", "ANALYZE", "CREATE TABLE own (x int)")
+def test_no_false_alarm(migrated: Server, source: Path) -> None:
+    run = verify_after(source, migrated, "VACUUM FULL kinds", "ANALYZE", "CREATE TABLE own (x int)")
 
     assert run.code == 0, run.err
     assert run.report["status"] == "verified"
@@ -99,10 +129,10 @@ def test_no_false_alarm(database: Server, source: Path) -> None:
     ],
 )
 def test_one_changed_value_is_named(
-    database: Server, source: Path, column: str, change: str, shown: tuple[str, str]
+    migrated: Server, source: Path, column: str, change: str, shown: tuple[str, str]
 ) -> None:
     run = verify_after(
-        source, database, f"""UPDATE kinds SET "{column}" = {change} WHERE "Key" = 1234"""
+        source, migrated, f"""UPDATE kinds SET "{column}" = {change} WHERE "Key" = 1234"""
     )
 
     assert run.code == 1
@@ -120,28 +150,25 @@ def test_one_changed_value_is_named(
     assert others == ["verified"] * 3
 
 
-@pytest.mark.parametrize(
-    "column",
-    [
-        *("Whole", "yes", "ratio", "price", "amount", "code"),
-        *("words", "picture", "day", "moment", "zoned", "hour"),
-    ],
-)
-def test_a_value_that_became_null_is_named(any_database: Server, source: Path, column: str) -> None:
+def test_values_that_became_null_are_named(any_migrated: Server, source: Path) -> None:
+    listed = "Whole yes ratio price amount code words picture day moment zoned hour"
+    columns = listed.split()
+
     run = verify_after(
-        source, any_database, f"""UPDATE kinds SET "{column}" = NULL WHERE "Key" = 77"""
+        source,
+        any_migrated,
+        *(f"""UPDATE kinds SET "{c}" = NULL WHERE "Key" = {i}""" for i, c in enumerate(columns, 1)),
     )
 
     assert run.code == 1
-    (difference,) = run.differences("kinds")
-    assert (difference["key"], difference["column"]) == ({"Key": "77"}, column)
-    assert difference["target"] == "NULL"
+    found = {(d["key"]["Key"], d["column"], d["target"]) for d in run.differences("kinds")}
+    assert found == {(str(i), column, "NULL") for i, column in enumerate(columns, 1)}
 
 
-def test_null_is_not_the_empty_text_nor_zero(any_database: Server, source: Path) -> None:
+def test_null_is_not_the_empty_text_nor_zero(any_migrated: Server, source: Path) -> None:
     run = verify_after(
         source,
-        any_database,
+        any_migrated,
         """UPDATE kinds SET words = '', "Whole" = 0, picture = '', yes = false
            WHERE "Key" = 4000""",
     )
@@ -156,9 +183,9 @@ def test_null_is_not_the_empty_text_nor_zero(any_database: Server, source: Path)
     }
 
 
-def test_a_composite_key_is_named_whole(any_database: Server, source: Path) -> None:
+def test_a_composite_key_is_named_whole(any_migrated: Server, source: Path) -> None:
     run = verify_after(
-        source, any_database, "UPDATE pairs SET note = 'x' WHERE a = '7' AND b = '107'"
+        source, any_migrated, "UPDATE pairs SET note = 'x' WHERE a = '7' AND b = '107'"
     )
 
     assert run.code == 1
@@ -167,10 +194,10 @@ def test_a_composite_key_is_named_whole(any_database: Server, source: Path) -> N
     assert difference["column"] == "note"
 
 
-def test_values_swapped_between_rows_are_seen(any_database: Server, source: Path) -> None:
+def test_values_swapped_between_rows_are_seen(any_migrated: Server, source: Path) -> None:
     run = verify_after(
         source,
-        any_database,
+        any_migrated,
         """UPDATE kinds k SET amount = o.amount FROM kinds o
            WHERE k."Key" IN (10, 20) AND o."Key" = 30 - k."Key" """,
     )
@@ -180,19 +207,22 @@ def test_values_swapped_between_rows_are_seen(any_database: Server, source: Path
     assert named == {("10", "amount"), ("20", "amount")}
 
 
-def test_values_swapped_between_columns_are_seen(any_database: Server, source: Path) -> None:
+def test_values_swapped_between_columns_are_seen(any_migrated: Server, source: Path) -> None:
     run = verify_after(
-        source, any_database, """UPDATE kinds SET code = 'x', words = 'y' WHERE "Key" = 1"""
+        source,
+        any_migrated,
+        "ALTER TABLE kinds ALTER code TYPE text",
+        """UPDATE kinds SET code = words, words = code WHERE "Key" = 1""",
     )
 
     assert run.code == 1
     assert {d["column"] for d in run.differences("kinds")} == {"code", "words"}
 
 
-def test_missing_and_extra_rows_are_named(any_database: Server, source: Path) -> None:
+def test_missing_and_extra_rows_are_named(any_migrated: Server, source: Path) -> None:
     run = verify_after(
         source,
-        any_database,
+        any_migrated,
         """DELETE FROM kinds WHERE "Key" = 5""",
         """INSERT INTO kinds ("Key") VALUES (9999)""",
     )
@@ -225,9 +255,9 @@ def test_missing_and_extra_rows_are_named(any_database: Server, source: Path) ->
     ],
 )
 def test_without_a_key_the_row_is_named(
-    any_database: Server, source: Path, change: str, expected: set[tuple[str, str, str, int]]
+    any_migrated: Server, source: Path, change: str, expected: set[tuple[str, str, str, int]]
 ) -> None:
-    run = verify_after(source, any_database, change)
+    run = verify_after(source, any_migrated, change)
 
     assert run.code == 1
     found = {
@@ -238,8 +268,8 @@ def test_without_a_key_the_row_is_named(
     assert "keyless (name = " in run.err
 
 
-def test_many_differences_are_counted(any_database: Server, source: Path) -> None:
-    run = verify_after(source, any_database, "UPDATE kinds SET words = words || '!'")
+def test_many_differences_are_counted(any_migrated: Server, source: Path) -> None:
+    run = verify_after(source, any_migrated, "UPDATE kinds SET words = words || '!'")
 
     assert run.code == 1
     differences = run.table("kinds")["differences"]
@@ -261,9 +291,9 @@ def test_many_differences_are_counted(any_database: Server, source: Path) -> Non
     ],
 )
 def test_tables_and_columns_that_one_side_lacks(
-    any_database: Server, source: Path, change: str, table: str, what: str, column: str
+    any_migrated: Server, source: Path, change: str, table: str, what: str, column: str
 ) -> None:
-    run = verify_after(source, any_database, change)
+    run = verify_after(source, any_migrated, change)
 
     assert run.code == 1
     assert run.table(table)["verdict"] == "differs"
@@ -292,9 +322,9 @@ def test_tables_and_columns_that_one_side_lacks(
     ],
 )
 def test_a_column_of_another_type_is_compared_by_its_values(
-    any_database: Server, source: Path, change: str, column: str | None
+    any_migrated: Server, source: Path, change: str, column: str | None
 ) -> None:
-    run = verify_after(source, any_database, change)
+    run = verify_after(source, any_migrated, change)
 
     if column is None:
         assert run.code == 0, run.err
@@ -303,17 +333,16 @@ def test_a_column_of_another_type_is_compared_by_its_values(
         assert {d["column"] for d in run.differences("kinds")} == {column}
 
 
-def test_nothing_is_written(database: Server, source: Path) -> None:
-    ferried(source, database)
-    database.run("DROP ROLE IF EXISTS looker", "CREATE ROLE looker LOGIN PASSWORD 'only look'")
+def test_nothing_is_written(migrated: Server, source: Path) -> None:
+    migrated.run("DROP ROLE IF EXISTS looker", "CREATE ROLE looker LOGIN PASSWORD 'only look'")
     try:
-        database.run(
+        migrated.run(
             "GRANT SELECT ON ALL TABLES IN SCHEMA public TO looker",
             "ALTER ROLE looker SET default_transaction_read_only = on",
         )
-        files, objects = fingerprint(source), catalog(database)
+        files, objects = fingerprint(source), catalog(migrated)
         beside = sorted(source.parent.iterdir())
-        url = database.url_without_password.replace("postgres@", "looker@")
+        url = migrated.url_without_password.replace("postgres@", "looker@")
         run = command(
             *("database", "--verify", "--from", sqlite_url(source), "--to", url),
             env=environment(**{PASSWORD_VARIABLE: "only look"}),
@@ -322,9 +351,9 @@ def test_nothing_is_written(database: Server, source: Path) -> None:
         assert run.code == 0, run.err
         assert fingerprint(source) == files
         assert sorted(source.parent.iterdir()) == beside
-        assert catalog(database) == objects
+        assert catalog(migrated) == objects
     finally:
-        database.run("DROP OWNED BY looker", "DROP ROLE looker")
+        migrated.run("DROP OWNED BY looker", "DROP ROLE looker")
 
 
 @pytest.mark.parametrize("journal", ["delete", "wal"])
@@ -356,35 +385,47 @@ def test_what_may_not_be_written_can_be_read(
     folder.chmod(0o755)
     assert run.code == 0, run.err
     assert fingerprint(source) == before
-    assert [path.name for path in folder.iterdir()] == ["source.db"]
+    # SQLite itself makes the files of WAL mode where it may, even to read, and leaves them empty.
+    beside = {path.name: path.stat().st_size for path in folder.iterdir() if path != source}
+    assert beside in ({}, {"source.db-wal": 0, "source.db-shm": 32768})
 
 
-def test_no_lock_is_waited_for(any_database: Server, source: Path) -> None:
-    """Writers with an open transaction on either side neither stop it nor are seen by it."""
+def test_nothing_stays_beside_a_source_in_wal_mode(any_database: Server, tmp_path: Path) -> None:
+    folder = tmp_path / "kept"
+    folder.mkdir()
+    source = sqlite_file(folder / "source.db", f"PRAGMA journal_mode = wal;{SCRIPT}")
+    before = fingerprint(source)
+
     ferried(source, any_database)
+
+    assert [path.name for path in folder.iterdir()] == ["source.db"]
+    assert fingerprint(source) == before
+
+
+def test_no_lock_is_waited_for(any_migrated: Server, source: Path) -> None:
+    """Writers with an open transaction on either side neither stop it nor are seen by it."""
     with (
-        psycopg.connect(any_database.url) as elsewhere,
+        psycopg.connect(any_migrated.url) as elsewhere,
         closing(sqlite3.connect(source, isolation_level=None)) as here,
     ):
         elsewhere.execute("UPDATE kinds SET words = 'not yet'")
         here.execute("BEGIN IMMEDIATE")
         here.execute("UPDATE kinds SET words = 'not yet' WHERE \"Key\" < 5")
 
-        run = ferry(source, any_database, "--verify")
+        run = ferry(source, any_migrated, "--verify")
 
         elsewhere.rollback()
         here.execute("ROLLBACK")
     assert run.code == 0, run.err
 
 
-def test_the_other_direction_is_verified_as_well(any_database: Server, source: Path) -> None:
-    ferried(source, any_database)
-    any_database.run("""UPDATE kinds SET words = 'other' WHERE "Key" = 3""")
+def test_the_other_direction_is_verified_as_well(any_migrated: Server, source: Path) -> None:
+    any_migrated.run("""UPDATE kinds SET words = 'other' WHERE "Key" = 3""")
 
     run = command(
-        *("database", "--verify", "--from", any_database.url_without_password),
+        *("database", "--verify", "--from", any_migrated.url_without_password),
         *("--to", sqlite_url(source)),
-        env=password(any_database),
+        env=password(any_migrated),
     )
 
     assert run.code == 1, run.err

@@ -60,11 +60,11 @@ def test_urgent_jobs_first_then_large_ones_then_in_order() -> None:
         jobs.add(same, name, ran.append, urgency=urgency, size=size)
     jobs.run()
     assert ran == [
-        "keys",
         "large copy",
         "second large copy",
         "survey",
         "small copy",
+        "keys",
         "index",
         "digest",
         "finish",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import uuid
 from decimal import Decimal
 
 import numpy as np
@@ -199,6 +200,82 @@ def test_empty_and_null_arrays_have_no_misfits() -> None:
     for values in ([], [None], [None, None]):
         for kind in (kinds.TEXT, Kind("text", length=1), kinds.NUMERIC):
             assert kinds.misfits(pa.array(values, pa.string()), kind) is None
+
+
+# ---- UUIDs and JSON ----------------------------------------------------------------------------
+
+NEARLY_UUIDS = st.sampled_from(
+    [
+        "",
+        "00000000-0000-0000-0000-00000000000",
+        "00000000-0000-0000-0000-0000000000000",
+        "00000000-0000-0000-0000-00000000000G",
+        "0000000-00000-0000-0000-000000000000",
+        "00000000000000000000000000000000",
+        "{00000000-0000-0000-0000-000000000000}",
+        "AAAAAAAA-0000-0000-0000-000000000000",
+        "00000000-0000-0000-0000-000000000000\n",
+        "０0000000-0000-0000-0000-000000000000",
+    ]
+)
+
+
+@given(st.lists(st.none() | st.uuids().map(str) | NEARLY_UUIDS, max_size=12), st.integers(0, 9))
+@example([str(uuid.UUID(int=0)), str(uuid.UUID(int=2**128 - 1))], 3)
+def test_only_the_spelling_that_comes_back_is_a_uuid(values: list[str | None], offset: int) -> None:
+    array, bad = kinds.text_to_uuid(sliced(pa.array(values, pa.string()), offset))
+    array.validate(full=True)
+    assert array.type == kinds.arrow_type(kinds.UUID)
+    wanted = [as_uuid(value) for value in values]
+    assert array.to_pylist() == wanted
+    expected = [v is not None and w is None for v, w in zip(values, wanted, strict=True)]
+    assert flags(bad, len(values)) == expected
+
+
+def as_uuid(value: str | None) -> bytes | None:
+    try:
+        made = uuid.UUID(value) if value is not None else None
+    except ValueError:
+        return None
+    return made.bytes if made is not None and str(made) == value else None
+
+
+JSON_TEXTS = {
+    '{"a": [1, -2.5e3, true, false, null, "\\u00e9"]}': True,
+    " 1\n": True,
+    '"x"': True,
+    "0": True,
+    "1" * 5000: True,
+    '{"a": 1, "a": 2}': True,
+    "": False,
+    " ": False,
+    "NaN": False,
+    "-Infinity": False,
+    "[Infinity]": False,
+    "01": False,
+    "1.": False,
+    ".5": False,
+    "+1": False,
+    "[1,]": False,
+    "{'a': 1}": False,
+    "{a: 1}": False,
+    '"a\nb"': False,
+    "1 2": False,
+    "tru": False,
+    "\ufeff1": False,
+    "\u00a01": False,
+}
+
+
+@pytest.mark.parametrize(("text", "valid"), JSON_TEXTS.items())
+def test_json(text: str, valid: bool) -> None:
+    assert flags(kinds.json_misfits(pa.array([text, None])), 2) == [not valid, False]
+
+
+def test_bytes_that_are_no_text_are_no_json() -> None:
+    # UTF-16, which a parser of bytes would guess, is none of it either.
+    array = strings_of([b'"\xff"', b"1", b"1\0", b'"\0"', None])
+    assert flags(kinds.json_misfits(array), 5) == [True, False, True, True, False]
 
 
 # ---- numerics as text -------------------------------------------------------------------------

@@ -8,6 +8,7 @@ from dataclasses import replace
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from tableferry.casts import Offers
 from tableferry.dialects.postgresql import PostgresDialect
 from tableferry.dialects.sqlite import SqliteDialect
 from tableferry.model import (
@@ -47,7 +48,7 @@ def refers(column: str, parent: str, parent_column: str) -> ForeignKey:
 
 
 def plan(*tables: Table, surveys: Surveys | None = None) -> Plan:
-    return make_plan(Schema(tables), SQLITE, POSTGRES, "app", surveys or {})
+    return make_plan(Schema(tables), Offers(SQLITE), POSTGRES, "app", surveys or {})
 
 
 def spelled(candidate: Candidate) -> str:
@@ -124,6 +125,16 @@ def test_a_column_of_no_declared_type_gets_one_without_a_widening() -> None:
     planned = plan(t, surveys={t.name: survey(t, {"a": "int"}, {"a": frozenset({"integer"})})})
     assert types(planned, "t") == ["bigint", "bigint"]
     assert planned.table(t.name).widened == ()
+
+
+def test_a_plan_knows_the_types_that_it_may_come_to() -> None:
+    t = table("t", ("id", "INTEGER"), ("a", "DATE"))
+    before, after = plan(t), plan(t, surveys={t.name: survey(t, {"a": "text"})})
+    assert before.table(t.name).types == after.table(t.name).types
+    for planned in (before, after):
+        only = planned.table(t.name)
+        for column, possible in zip(only.target.columns, only.types, strict=True):
+            assert column.declared in possible
 
 
 def test_an_identity_of_other_values_is_left_behind() -> None:
@@ -229,6 +240,7 @@ COLUMN_NAMES = st.lists(
 @example(["ctid", "ctid_"])
 @example(["ctid_", "ctid"])
 @example(["ctid", "ctid_", "ctid__"])
+@example(["", "unnamed", "unnamed_"])
 def test_column_names_never_collide(names: list[str]) -> None:
     t = table("t", *((column, "TEXT") for column in names))
     kept = [column.name for column in plan(t).table(t.name).target.columns]
@@ -299,4 +311,4 @@ def test_foreign_keys_that_lead_nowhere_are_left_behind() -> None:
 def test_what_the_schema_left_behind_stays_named() -> None:
     view = LeftBehind("view", "v", "v", "views are not translated yet")
     schema = Schema((table("t", ("id", "INTEGER")),), (view,))
-    assert make_plan(schema, SQLITE, POSTGRES, "app", {}).left_behind == (view,)
+    assert make_plan(schema, Offers(SQLITE), POSTGRES, "app", {}).left_behind == (view,)

@@ -119,6 +119,9 @@ def kind_named(text: str) -> Kind | None:
 def fit_name(name: str) -> str:
     """A name that PostgreSQL keeps as it is: one of over 63 bytes is cut at a character and
     gets eight hexadecimal digits of its digest, so that two long names stay two names."""
+    if not name:
+        # SQLite allows a name of no characters.
+        return "unnamed"
     if len(name.encode()) <= NAME_BYTES:
         return name
     mark = "_" + hashlib.sha256(name.encode()).hexdigest()[:8]

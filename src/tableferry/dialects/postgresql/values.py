@@ -12,9 +12,8 @@ from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
-from tableferry import kinds
+from tableferry import kinds, temporal
 from tableferry.dialects.postgresql.ddl import quote
 from tableferry.dialects.postgresql.types import kind_of
 from tableferry.errors import MisfitFound
@@ -69,6 +68,8 @@ def from_text(array: pa.Array, kind: Kind) -> pa.Array:
         case "bytes":
             return array.cast(pa.binary())
     try:
+        if kind.name in temporal.KINDS:
+            return temporal.cast(array, kind)
         return array.cast(kinds.arrow_type(kind))
     except pa.ArrowInvalid as error:
         raise MisfitFound(f"a value is no {kind.name}", columns=[]) from error
@@ -107,8 +108,17 @@ def misfits(array: pa.Array, column: ReadColumn) -> kinds.Mask | None:
     if own.name == "text" and column.kind.name == "text" and own.length == column.kind.length:
         # Checked when the array was made.
         return None
-    if own.name == "decimal" and array.type.precision > own.precision:
-        limit = pa.scalar(10 ** (own.precision - own.scale))
-        beyond = pc.greater_equal(pc.abs(array), limit).fill_null(False)
-        return np.asarray(beyond.to_numpy(zero_copy_only=False), dtype=bool)
+    if own.name == "decimal" and (own.precision, own.scale) != (
+        column.kind.precision,
+        column.kind.scale,
+    ):
+        return _decimal_misfits(array, own)
     return kinds.misfits(array, own)
+
+
+def _decimal_misfits(array: pa.Array, own: Kind) -> kinds.Mask | None:
+    fitting = [
+        value is None or kinds.exact_units(value, own.precision, own.scale) is not None
+        for value in array.to_pylist()
+    ]
+    return None if all(fitting) else ~np.array(fitting, dtype=bool)

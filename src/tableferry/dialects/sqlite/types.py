@@ -73,7 +73,8 @@ _BY_AFFINITY: dict[str, tuple[Kind, ...]] = {
 def affinity(declared: str) -> str:
     """INTEGER, TEXT, BLOB, REAL or NUMERIC, by the rules in their order (section 3.1). A type
     that holds no word at all is no type: BLOB."""
-    name = declared.upper()
+    # SQLite folds the letters of ASCII alone: "ﬂoat" has no FLOA in it.
+    name = re.sub("[a-z]+", lambda match: match[0].upper(), declared)
     if "INT" in name:
         return "INTEGER"
     if any(word in name for word in ("CHAR", "CLOB", "TEXT")):

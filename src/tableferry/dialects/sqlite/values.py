@@ -187,7 +187,7 @@ class TypedValues(ColumnValues):
         taken = _MERGED_CLASSES.get(kind.name, own) if candidate.merges else own
         strangers = self._outside(taken)
         decoded = self._decode_taken(kind, candidate.merges)
-        bad = _either(_either(strangers, decoded.misfits), kinds.misfits(decoded.array, kind))
+        bad = _either(strangers, decoded.misfits, kinds.misfits(decoded.array, kind))
         return Decoded(decoded.array, bad, decoded.respelled)
 
     def _by_meaning(self, kind: Kind, method: str) -> Decoded:
@@ -212,9 +212,7 @@ class TypedValues(ColumnValues):
                 converted = len(array) - array.null_count
         meaningless = pc.and_(array.is_null(), pc.not_equal(self._class, "null"))
         bad = np.asarray(meaningless.to_numpy(zero_copy_only=False), dtype=bool)
-        return Decoded(
-            array, _either(bad if bad.any() else None, kinds.misfits(array, kind)), converted
-        )
+        return Decoded(array, _either(bad, kinds.misfits(array, kind)), converted)
 
     def _outside(self, taken: frozenset[str]) -> kinds.Mask | None:
         if self.classes() <= taken:
@@ -279,7 +277,7 @@ def _numeric(value: float) -> str:
     return kinds.canonical_numeric(Decimal(repr(value)))
 
 
-def _either(first: kinds.Mask | None, second: kinds.Mask | None) -> kinds.Mask | None:
-    if first is None or second is None:
-        return second if first is None else first
-    return first | second
+def _either(*masks: kinds.Mask | None) -> kinds.Mask | None:
+    """What any of the masks has set; None where that is nothing."""
+    set_somewhere = [mask for mask in masks if mask is not None and mask.any()]
+    return np.logical_or.reduce(set_somewhere) if set_somewhere else None

@@ -1,0 +1,109 @@
+"""Rows set aside because a value fits no planned type: JSON Lines, one row a line.
+
+    {"table": "orders", "key": {"id": 7}, "column": "placed_at", "value": "soon",
+     "reason": "does not fit date", "row": {"id": 7, "placed_at": "soon", "note": null}}
+
+``row`` holds the whole row, so that the line can be put right in an editor and loaded with
+--rejects. SQLite's storage classes stay apart: a JSON number with a point or an exponent is a real,
+one without is an integer; a blob is {"blob": "0aff"}, text that is no UTF-8 {"text": "ff"} (both in
+hexadecimal), and an infinite real {"real": "inf"}.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeAlias
+
+from tableferry.errors import UsageError
+
+# A value of SQLite: None, int, float, str, bytes (a blob), or RawText (text that is no UTF-8).
+Stored: TypeAlias = "int | float | str | bytes | RawText | None"
+
+
+@dataclass(frozen=True, slots=True)
+class RawText:
+    """Text whose bytes are no UTF-8."""
+
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Reject:
+    """A row that was set aside, and the first value that was in the way."""
+
+    table: str
+    key: dict[str, Stored]
+    column: str
+    reason: str
+    row: dict[str, Stored]
+
+
+def line(reject: Reject) -> str:
+    """The row as one line, with its end."""
+    content = {
+        "table": reject.table,
+        "key": {name: _encoded(value) for name, value in reject.key.items()},
+        "column": reject.column,
+        "value": _encoded(reject.row[reject.column]),
+        "reason": reject.reason,
+        "row": {name: _encoded(value) for name, value in reject.row.items()},
+    }
+    return json.dumps(content, ensure_ascii=False) + "\n"
+
+
+def _encoded(value: Stored) -> Any:
+    if isinstance(value, bytes):
+        return {"blob": value.hex()}
+    if isinstance(value, RawText):
+        return {"text": value.data.hex()}
+    if isinstance(value, float) and not math.isfinite(value):
+        return {"real": repr(value)}
+    return value
+
+
+def read_rows(path: Path, columns: Iterable[str]) -> Iterator[dict[str, Stored]]:
+    """The ``row`` of each line. Raises UsageError, naming file and line, for what is no such line
+    or lacks a column."""
+    wanted = list(columns)
+    try:
+        with path.open(encoding="utf-8") as lines:
+            for number, text in enumerate(lines, 1):
+                if text.strip():
+                    yield _row(text, wanted, f"{path}, line {number}")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"{path} cannot be read: {error}") from error
+
+
+def _row(text: str, wanted: list[str], place: str) -> dict[str, Stored]:
+    try:
+        row = json.loads(text)["row"]
+        decoded = {str(name): _decoded(value) for name, value in row.items()}
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise UsageError(
+            f"{place}: this is no rejected row.", hint="docs/rejects.md shows what a line holds."
+        ) from error
+    if sorted(decoded) != sorted(wanted):
+        odd = ", ".join(sorted(set(decoded) ^ set(wanted)))
+        raise UsageError(f"{place}: the row and the table have not the same columns: {odd}.")
+    return decoded
+
+
+def _decoded(value: Any) -> Stored:
+    if isinstance(value, dict):
+        ((name, text),) = value.items()
+        if name == "blob":
+            return bytes.fromhex(text)
+        if name == "text":
+            return RawText(bytes.fromhex(text))
+        if name == "real":
+            return float(text)
+        raise ValueError(name)
+    if isinstance(value, (bool, list)):
+        raise ValueError(value)
+    if value is None or isinstance(value, (int, float, str)):
+        return value
+    raise ValueError(value)

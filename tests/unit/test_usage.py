@@ -1,0 +1,142 @@
+"""Every flag of the usage text is understood or refused with a sentence."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from tableferry.errors import UsageError
+from tableferry.usage import USAGE, Arguments, parse
+
+RUN = Arguments("database", source="sqlite3", target="pgx")
+
+ACCEPTED: dict[str, Arguments] = {
+    "--config a.gcfg": replace(RUN, config=Path("a.gcfg")),
+    "--from sqlite:a.db": replace(RUN, source="sqlite:a.db"),
+    "--to embedded:DIR": replace(RUN, target="embedded:DIR"),
+    "--tables a* --tables b": replace(RUN, tables=("a*", "b")),
+    "--exclude c --exclude d": replace(RUN, exclude=("c", "d")),
+    "--verify": replace(RUN, verify=True),
+    "--drop-all": replace(RUN, drop_all=True),
+    "--recreate": replace(RUN, recreate=True),
+    "--cast a.b=c --cast d": replace(RUN, casts=("a.b=c", "d")),
+    "--misfit stop": replace(RUN, stop_at_misfits=True),
+    "--misfit widen": RUN,
+    "--workers 3": replace(RUN, workers=3),
+    "--progress": replace(RUN, progress=True),
+    "--report r.json": replace(RUN, report="r.json"),
+    "--report -": replace(RUN, report="-"),
+    "--strict": replace(RUN, strict=True),
+    "--yes": replace(RUN, yes=True),
+    "--quiet": replace(RUN, quiet=True),
+    "--verbose": replace(RUN, verbose=True),
+    "--help": Arguments("help"),
+    "--version": Arguments("version"),
+}
+NOT_YET = ("--resume", "--abort", "--force")
+TAKE_A_VALUE = sorted(set(re.findall(r"(--[a-z-]+) [A-Z]+", USAGE)))
+
+
+def refused(arguments: str) -> UsageError:
+    with pytest.raises(UsageError) as caught:
+        parse(arguments.split())
+    return caught.value
+
+
+@pytest.mark.parametrize(("flags", "expected"), ACCEPTED.items())
+def test_accepted(flags: str, expected: Arguments) -> None:
+    for argv in (f"database {flags}", f"{flags} database"):
+        if flags != "--version":
+            assert parse(argv.split()) == expected
+    if expected.command != "database":
+        assert parse([flags]) == expected
+
+
+@pytest.mark.parametrize("flag", NOT_YET)
+def test_what_is_not_there_yet_says_so(flag: str) -> None:
+    error = refused(f"database {flag}")
+    assert error.message.startswith(f"{flag} is not there yet")
+    assert error.hint == "See: migrate help"
+
+
+def test_every_flag_of_the_text_is_tested_here() -> None:
+    shown = set(re.findall(r"--[a-z-]+", USAGE))
+    assert shown == {flag.split()[0] for flag in ACCEPTED} | set(NOT_YET)
+
+
+def test_defaults_are_those_of_the_text() -> None:
+    assert parse(["database"]) == RUN
+    assert "[default: sqlite3]" in USAGE
+    assert "[default: pgx]" in USAGE
+
+
+def test_help_and_version() -> None:
+    for argv in ([], ["-h"], ["--help"], ["help"], ["help", "database"], ["database", "-h"]):
+        assert parse(argv) == Arguments("help")
+    assert parse(["--version"]) == Arguments("version")
+    assert "nonsense" in refused("help nonsense").message
+
+
+def test_values_may_be_joined_by_an_equals_sign() -> None:
+    argv = ["database", "--from=postgresql://u@h/db?a=b", "--workers=2", "--config=x"]
+    assert parse(argv) == replace(
+        RUN, source="postgresql://u@h/db?a=b", workers=2, config=Path("x")
+    )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ("database --nonsense", "There is no option --nonsense."),
+        ("database --nonsense=3", "There is no option --nonsense."),
+        ("database --verify=yes", "--verify takes no value."),
+        ("database --workers", "--workers needs a value."),
+        ("database --workers many", "--workers many: it is not a number."),
+        ("database --workers -1", "--workers -1: it is not a number."),
+        ("database --workers 1.5", "--workers 1.5: it is not a number."),
+        ("--verify", "The command is missing: migrate database …"),
+        ("move", "The command is missing: migrate database …"),
+        ("database now", "This cannot be understood: migrate database now"),
+        ("database --misfit ignore", "--misfit ignore: it is one of widen, stop, reject."),
+        ("database --misfit reject", "--misfit reject is not there yet; it is widen or stop."),
+        ("database --report r.html", "HTML reports are not there yet; name a .json file."),
+        (
+            "database --report r.txt",
+            "--report r.txt: name a .json file, or - for standard output.",
+        ),
+        ("plan", "migrate plan is not there yet."),
+        (
+            "database --verify --drop-all",
+            "--verify writes nothing: it does not go with --drop-all or --recreate.",
+        ),
+        (
+            "database --verify --recreate",
+            "--verify writes nothing: it does not go with --drop-all or --recreate.",
+        ),
+        ("database --quiet --verbose", "--quiet and --verbose do not go together."),
+    ],
+)
+def test_refused(arguments: str, message: str) -> None:
+    assert refused(arguments).message == message
+
+
+@pytest.mark.parametrize("flag", TAKE_A_VALUE)
+def test_a_missing_value_is_named(flag: str) -> None:
+    assert refused(f"database {flag}").message == f"{flag} needs a value."
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    ["database --conf a.gcfg", "database --ver", "database --hel", "database --prog", "--vers"],
+)
+def test_a_name_cut_short_is_refused(arguments: str) -> None:
+    # docopt would take it: a configuration unread, or a migration where help was wanted.
+    (short,) = re.findall(r"--\w+", arguments)
+    assert refused(arguments).message == f"There is no option {short}."
+
+
+def test_the_text_fits_a_terminal() -> None:
+    assert max(map(len, USAGE.splitlines())) <= 90
