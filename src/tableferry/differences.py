@@ -8,6 +8,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from tableferry import kinds
 from tableferry.digest import row_hashes
 from tableferry.model import Difference, Scan
 
@@ -58,6 +59,9 @@ def _values(column: pa.ChunkedArray) -> list[Any]:
         if pa.types.is_string(column.type):
             return list(column.cast(pa.binary()).to_pylist())
         return [None if v is None else f"{v} ({column.type})" for v in _numbers(column)]
+    if pa.types.is_decimal(column.type):
+        digits = column.type.precision, column.type.scale
+        return [None if v is None else kinds.named_decimal(v, *digits) for v in values]
     return values
 
 
@@ -142,6 +146,4 @@ def _text(value: Any) -> str:
         return "NULL"
     if isinstance(value, bytes):
         return f"x'{value.hex()}'"
-    if isinstance(value, str):
-        return repr(value)
-    return str(value)
+    return repr(value) if isinstance(value, str) else str(value)

@@ -9,7 +9,7 @@ decimal128(15,2) becomes 1.24 without an error.
 from __future__ import annotations
 
 import json
-from decimal import Decimal
+from decimal import Decimal, InvalidOperation
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -263,6 +263,43 @@ def decimals_from_units(
     return pa.Array.from_buffers(
         pa.decimal128(precision, scale), len(units), [_bitmap(validity), pa.py_buffer(words)]
     )
+
+
+# How many units past the largest decimal of a precision stand for what is no number at all:
+# PostgreSQL's numeric(p,s) holds these, SQLite's numbers become none of them.
+_BEYOND = {"NaN": 0, "Infinity": 1, "-Infinity": 2}
+
+
+def texts_to_decimals(array: pa.Array, kind: Kind) -> pa.Array:
+    """Strings as PostgreSQL writes a numeric(p,s); ArrowInvalid for others. NaN and the infinities become units past the
+    precision, so that they differ from every number and from NULL; see named_decimal."""
+    try:
+        return array.cast(arrow_type(kind))
+    except pa.ArrowInvalid:
+        units = [_units_of_text(text, kind) for text in array.to_pylist()]
+        return decimals_from_units(
+            np.array([unit or 0 for unit in units], dtype=np.int64),
+            array,
+            kind.precision,
+            kind.scale,
+        )
+
+
+def _units_of_text(text: str | None, kind: Kind) -> int | None:
+    if text in _BEYOND:
+        return int(10**kind.precision + _BEYOND[text])
+    if text is None:
+        return None
+    try:
+        return exact_units(Decimal(text), kind.precision, kind.scale)
+    except InvalidOperation as error:
+        raise pa.ArrowInvalid(f"{text!r} is no number") from error
+
+
+def named_decimal(value: Decimal, precision: int, scale: int) -> Decimal:
+    """A decimal of texts_to_decimals as PostgreSQL has it: NaN and the infinities themselves."""
+    beyond = int(value.scaleb(scale)) - 10**precision
+    return next((Decimal(name) for name, units in _BEYOND.items() if units == beyond), value)
 
 
 def _bitmap(validity: pa.Array) -> pa.Buffer | None:

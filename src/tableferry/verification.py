@@ -16,7 +16,7 @@ from tableferry.casts import CastRule, Offers, parse_all
 from tableferry.comparison import Comparison, Side
 from tableferry.dialects import dialect_of
 from tableferry.dialects.base import Dialect, Endpoint
-from tableferry.errors import MisfitFound, UsageError
+from tableferry.errors import MisfitFound, RunFailed, UsageError
 from tableferry.events import Observer, PhaseBegins, PhaseEnds
 from tableferry.jobs import Jobs, Urgency
 from tableferry.model import (
@@ -275,6 +275,11 @@ class _TableCheck:
             for example in findings[0].examples
         ]
         total = sum(findings[0].misfits for findings in survey.findings)
+        if not total:
+            raise RunFailed(
+                f"Table {name} cannot be compared: values of {self._theirs.name} in the target are "
+                "not of the types of their columns."
+            )
         return TableOutcome(
             source=name,
             target=str(self._theirs.name),

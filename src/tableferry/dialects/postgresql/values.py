@@ -68,6 +68,8 @@ def from_text(array: pa.Array, kind: Kind) -> pa.Array:
         case "bytes":
             return array.cast(pa.binary())
     try:
+        if kind.name == "decimal":
+            return kinds.texts_to_decimals(array, kind)
         if kind.name in temporal.KINDS:
             return temporal.cast(array, kind)
         return array.cast(kinds.arrow_type(kind))
