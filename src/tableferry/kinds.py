@@ -271,8 +271,9 @@ _BEYOND = {"NaN": 0, "Infinity": 1, "-Infinity": 2}
 
 
 def texts_to_decimals(array: pa.Array, kind: Kind) -> pa.Array:
-    """Strings as PostgreSQL writes a numeric(p,s); ArrowInvalid for others. NaN and the infinities become units past the
-    precision, so that they differ from every number and from NULL; see named_decimal."""
+    """Strings as PostgreSQL writes a numeric(p,s); ArrowInvalid for others. NaN and the infinities
+    become units past the precision, so that they differ from every number and from NULL; see
+    named_decimal."""
     try:
         return array.cast(arrow_type(kind))
     except pa.ArrowInvalid:
@@ -291,9 +292,12 @@ def _units_of_text(text: str | None, kind: Kind) -> int | None:
     if text is None:
         return None
     try:
-        return exact_units(Decimal(text), kind.precision, kind.scale)
+        units = exact_units(Decimal(text), kind.precision, kind.scale)
     except InvalidOperation as error:
         raise pa.ArrowInvalid(f"{text!r} is no number") from error
+    if units is None:
+        raise pa.ArrowInvalid(f"{text!r} is no numeric({kind.precision},{kind.scale})")
+    return units
 
 
 def named_decimal(value: Decimal, precision: int, scale: int) -> Decimal:

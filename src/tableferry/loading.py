@@ -155,9 +155,10 @@ class Loading:
         self._add_foreign_keys()
 
     def finish(self) -> None:
-        """The next values of identity columns, and the end of the ledger: for good."""
+        """Identity columns and their next values, and the end of the ledger: for good."""
         for table in self.plan.tables:
             if table.target.identity is not None:
+                self._target_session.execute(self._statements.add_identity(table.target))
                 self._target_session.execute(self._statements.set_next_identity(table.target))
         if all(outcome.verdict == "verified" for outcome in self.outcomes):
             self._route.ledger.drop(self._target_session)

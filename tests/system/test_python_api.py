@@ -84,7 +84,7 @@ def run_script(script: str, tmp_path: Path, source: Path, target: Server) -> str
     return result.read_text()
 
 
-@pytest.mark.parametrize("rows", [1_000, 300_000], ids=["small", "with workers"])
+@pytest.mark.parametrize("rows", [1_000, 210_000], ids=["small", "with workers"])
 def test_a_script_without_a_main_guard(any_database: Server, tmp_path: Path, rows: int) -> None:
     source = numbers_file(tmp_path / "source.db", rows)
 
@@ -127,7 +127,7 @@ def test_errors_are_raised(any_database: Server, tmp_path: Path) -> None:
 
 
 def test_a_notebook_has_no_main_file(any_database: Server, tmp_path: Path) -> None:
-    source = numbers_file(tmp_path / "source.db", 300_000)
+    source = numbers_file(tmp_path / "source.db", 210_000)
     program = f"import tableferry; o = tableferry.migrate({sqlite_url(source)!r}, "
     program += f"{any_database.url_without_password!r}, workers=2); assert o.verified"
 

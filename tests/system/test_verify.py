@@ -129,10 +129,10 @@ def test_no_false_alarm(migrated: Server, source: Path) -> None:
     ],
 )
 def test_one_changed_value_is_named(
-    migrated: Server, source: Path, column: str, change: str, shown: tuple[str, str]
+    any_migrated: Server, source: Path, column: str, change: str, shown: tuple[str, str]
 ) -> None:
     run = verify_after(
-        source, migrated, f"""UPDATE kinds SET "{column}" = {change} WHERE "Key" = 1234"""
+        source, any_migrated, f"""UPDATE kinds SET "{column}" = {change} WHERE "Key" = 1234"""
     )
 
     assert run.code == 1
@@ -150,13 +150,13 @@ def test_one_changed_value_is_named(
     assert others == ["verified"] * 3
 
 
-def test_values_that_became_null_are_named(any_migrated: Server, source: Path) -> None:
+def test_values_that_became_null_are_named(migrated: Server, source: Path) -> None:
     listed = "Whole yes ratio price amount code words picture day moment zoned hour"
     columns = listed.split()
 
     run = verify_after(
         source,
-        any_migrated,
+        migrated,
         *(f"""UPDATE kinds SET "{c}" = NULL WHERE "Key" = {i}""" for i, c in enumerate(columns, 1)),
     )
 

@@ -199,6 +199,9 @@ class Statements(Protocol):
 
     def validate_foreign_key(self, table: TableName, key: ForeignKey) -> str: ...
 
+    def add_identity(self, table: Table) -> str:
+        """Once all tables and indexes are there."""
+
     def set_next_identity(self, table: Table) -> str: ...
 
     def analyze(self, table: TableName) -> str: ...

@@ -1,8 +1,8 @@
 """PostgreSQL values as kinds: what is selected, and how arrays are made and stored. Pure.
 
 Read as they are where the driver is exact; as text where it is not, or is slow (numeric).
-A date or timestamp that is infinite or far away wraps around in the driver, but always to before
-year 1, where no value that we store lies, so it is seen as a difference.
+An infinite date and an infinite or far timestamp wrap around in the driver, but always to before
+year 1, where no value that we store lies, so they are seen as differences.
 """
 
 from __future__ import annotations

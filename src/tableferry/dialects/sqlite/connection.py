@@ -26,7 +26,7 @@ _SESSION = (
 
 def file_uri(path: Path, mode: str) -> str:
     """SQLite's URI for a file: every odd character escaped ("Uniform Resource Identifiers")."""
-    return f"file:{quote(str(path.absolute()))}?mode={mode}"
+    return f"file:{quote(os.fsencode(path.absolute()))}?mode={mode}"
 
 
 def open_reader(path: Path) -> adbc_driver_sqlite.dbapi.Connection:

@@ -128,8 +128,7 @@ def _from_text(array: pa.Array, kind: Kind) -> Decoded:
         case "uuid":
             return Decoded(*kinds.text_to_uuid(array))
         case "json":
-            bad = kinds.misfits(array, kind)
-            return Decoded(array, kinds.json_misfits(array) if bad is None else bad)
+            return Decoded(array, kinds.json_misfits(array))
     return Decoded(array, kinds.misfits(array, kind))
 
 
@@ -240,7 +239,7 @@ class TypedValues(ColumnValues):
 
     def _floats(self) -> Decoded:
         integers = self._integer.fill_null(0).to_numpy(zero_copy_only=False)
-        bad = np.abs(integers.astype(np.float64)) > 2.0**53
+        bad = (integers > 1 << 53) | (integers < -(1 << 53))
         exact = pc.if_else(pa.array(~bad), self._integer, None).cast(pa.float64())
         return Decoded(pc.coalesce(self._real, exact), bad if bad.any() else None)
 
