@@ -112,6 +112,8 @@ def _run(
     from tableferry.preparation import Permission
     from tableferry.selection import Selection
 
+    if arguments.report not in ("", "-"):
+        report.require_writable(Path(arguments.report))
     selection = Selection(arguments.tables, arguments.exclude)
     workers = api.checked_workers(arguments.workers)
     try:

@@ -518,6 +518,8 @@ def _first_misfit(table: TablePlan) -> str:
     )
 
 
-def _why_again(table: TablePlan) -> str:
-    columns = ", ".join(f"{w.column} {w.planned} → {w.became}" for w in table.widened)
-    return f"{table.source.name} is loaded again with wider types: {columns}"
+def _why_again(table: TablePlan, most: int = 5) -> str:
+    columns = [f"{w.column} {w.planned} → {w.became}" for w in table.widened]
+    more = f" and {len(columns) - most} more" if len(columns) > most else ""
+    listed = ", ".join(columns[:most])
+    return f"{table.source.name} is loaded again with wider types: {listed}{more}"

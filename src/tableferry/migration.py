@@ -10,7 +10,7 @@ from typing import cast
 from tableferry.casts import Offers, parse_all
 from tableferry.dialects import dialect_of
 from tableferry.dialects.base import Endpoint, TargetSession
-from tableferry.errors import DatabaseError, Refused, TableferryError
+from tableferry.errors import DatabaseError, Refused, TableferryError, UsageError
 from tableferry.events import Note, Observer
 from tableferry.loading import Loading, Route
 from tableferry.model import Outcome
@@ -49,12 +49,18 @@ def migrate(
     clock = Clock()
     with ExitStack() as stack:
         from_dialect, to_dialect = dialect_of(source), dialect_of(target)
+        if (from_dialect.name, to_dialect.name) != ("sqlite", "postgresql"):
+            raise UsageError(
+                f"Migrating from {from_dialect.title} to {to_dialect.title} is not there yet.",
+                hint="This version migrates from SQLite to PostgreSQL.",
+            )
         hold = stack.enter_context(from_dialect.hold(source, locked=True))
         reader = from_dialect.open(hold.endpoint)
         stack.callback(reader.close)
         with clock.phase("inspect"):
-            schema = options.selection.apply(reader.inspect())
-            require_tables(schema, source)
+            everything = reader.inspect()
+            require_tables(everything, source)
+            schema = options.selection.apply(everything)
             offers = Offers(from_dialect, parse_all(options.casts, to_dialect))
             offers.require_matches(schema)
         writer = cast(TargetSession, to_dialect.open(target))

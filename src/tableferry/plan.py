@@ -49,7 +49,9 @@ def make_plan(
     if surveys:
         _let_partners_follow(schema, offers, choices, surveys)
     names = {t.name: TableName(target_schema, target.fit_name(t.name.name)) for t in schema.tables}
-    columns = {t.name: _column_names(t, target) for t in schema.tables}
+    taken = {name.name for name in names.values()}
+    taken |= {target.fit_name(index.name) for t in schema.tables for index in t.indexes}
+    columns = {t.name: column_names(t, target) for t in schema.tables}
     left = list(schema.left_behind)
     plans = []
     for table in schema.tables:
@@ -57,7 +59,9 @@ def make_plan(
             offer[choice]
             for offer, choice in zip(offers[table.name], choices[table.name], strict=True)
         )
-        planned = _target_table(table, candidates, target, names, columns, left)
+        planned = _with_key_names(
+            _target_table(table, candidates, target, names, columns, left), target, taken
+        )
         plans.append(
             TablePlan(
                 source=table,
@@ -147,7 +151,8 @@ def _has(table: Table, name: str) -> bool:
     return any(column.name == name for column in table.columns)
 
 
-def _column_names(table: Table, target: Dialect) -> dict[str, str]:
+def column_names(table: Table, target: Dialect) -> dict[str, str]:
+    """What each column is called in the target: its own name wherever that is possible there."""
     taken: set[str] = set()
     names = {}
     own = {column.name for column in table.columns}
@@ -201,6 +206,24 @@ def _target_table(
         identity=Identity(own[identity.column], identity.next_value) if identity else None,
         rows=table.rows,
         size=table.size,
+    )
+
+
+def _with_key_names(table: Table, target: Dialect, taken: set[str]) -> Table:
+    """Keys under names that no table or index of the source has: tables, keys and indexes share
+    one space of names. ``taken`` grows by them."""
+
+    def named(key: Key, ending: str) -> Key:
+        name = target.fit_name(f"{table.name.name}_{ending}")
+        while name in taken:
+            name = target.fit_name(f"{name}_")
+        taken.add(name)
+        return replace(key, name=name)
+
+    return replace(
+        table,
+        primary_key=named(table.primary_key, "pkey") if table.primary_key else None,
+        uniques=tuple(named(key, f"{'_'.join(key.columns)}_key") for key in table.uniques),
     )
 
 

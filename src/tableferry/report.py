@@ -13,6 +13,7 @@ from tableferry.errors import TableferryError, UsageError
 from tableferry.model import Outcome, RangeDigest, TableOutcome, TablePlan
 
 FORMAT = 1
+_WHERE = "Name a file in a folder that exists and can be written."
 
 
 def of_outcome(outcome: Outcome) -> dict[str, Any]:
@@ -122,6 +123,12 @@ def _seconds(times: dict[str, float]) -> dict[str, float]:
     return {phase: round(seconds, 6) for phase, seconds in times.items()}
 
 
+def require_writable(path: Path) -> None:
+    """Raises UsageError where a report could not be written, before anything else is."""
+    if not path.parent.is_dir() or not os.access(path.parent, os.W_OK) or path.is_dir():
+        raise UsageError(f"The report cannot be written to {path}.", hint=_WHERE)
+
+
 def write(report: dict[str, Any], path: Path) -> None:
     """The whole file or nothing, readable by its owner alone. Raises UsageError where it cannot
     be written."""
@@ -144,5 +151,5 @@ def write(report: dict[str, Any], path: Path) -> None:
     except OSError as error:
         raise UsageError(
             f"The report cannot be written to {path}: {error.strerror}.",
-            hint="Name a file in a folder that exists and can be written.",
+            hint=_WHERE,
         ) from error

@@ -126,8 +126,9 @@ def _run(given: dict[str, Any], argv: Sequence[str]) -> Arguments:
             raise UsageError(sentence, hint=_SEE)
     if given["--verify"] and (given["--drop-all"] or given["--recreate"]):
         raise UsageError("--verify writes nothing: it does not go with --drop-all or --recreate.")
-    if given["--quiet"] and given["--verbose"]:
-        raise UsageError("--quiet and --verbose do not go together.")
+    for other in ("--verbose", "--progress"):
+        if given["--quiet"] and given[other]:
+            raise UsageError(f"--quiet and {other} do not go together.")
     chosen_config = any(argument.startswith("--config") for argument in argv)
     return Arguments(
         command="database",

@@ -33,6 +33,7 @@ from tableferry.model import (
     TableName,
     TableOutcome,
 )
+from tableferry.plan import column_names
 from tableferry.running import (
     Clock,
     default_workers,
@@ -85,8 +86,9 @@ def verify(
         )
         require_two_databases(mine, theirs, source)
         with clock.phase("inspect"):
-            schema = options.selection.apply(mine.inspect())
-            require_tables(schema, source)
+            everything = mine.inspect()
+            require_tables(everything, source)
+            schema = options.selection.apply(everything)
             Offers(dialects[0], rules).require_matches(schema)
             found = theirs.inspect()
         outcomes: dict[TableName, TableOutcome] = {}
@@ -313,8 +315,9 @@ def _pair_columns(
     unmatched = []
     left = {column.name.lower(): column for column in theirs.columns}
     exact = {column.name: column for column in theirs.columns}
+    names = column_names(mine, ends.target_dialect)
     for column in mine.columns:
-        wanted = ends.target_dialect.fit_column_name(column.name)
+        wanted = names[column.name]
         other = exact.get(wanted) or left.get(wanted.lower())
         if other is None:
             unmatched.append(_unmatched(mine, "missing", column))

@@ -211,6 +211,7 @@ class Dialect(ABC):
     """The stateless face of a database: what its types mean, and how sessions are opened."""
 
     name: ClassVar[str]
+    title: ClassVar[str]
 
     @property
     @abstractmethod

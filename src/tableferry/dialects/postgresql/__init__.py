@@ -21,6 +21,7 @@ from tableferry.model import Candidate, Column, Kind
 
 class PostgresDialect(Dialect):
     name = "postgresql"
+    title = "PostgreSQL"
 
     @property
     def statements(self) -> Statements:

@@ -108,7 +108,7 @@ def _words(text: str) -> str:
     for mark in ("ERROR: ", "FATAL: "):
         if mark in text:
             text = text[text.index(mark) + len(mark) :]
-    return text.split(" Query was: ")[0].split(" SQLSTATE: ")[0].strip()
+    return text.split(" Query was: ")[0].split(" SQLSTATE: ")[0].strip(" .") + "."
 
 
 def _state_of_login(text: str) -> str:

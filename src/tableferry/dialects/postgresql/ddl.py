@@ -50,7 +50,8 @@ def create_index(table: TableName, index: Index) -> str:
 
 def add_key(table: TableName, key: Key, *, primary: bool) -> str:
     what = "PRIMARY KEY" if primary else "UNIQUE"
-    return f"ALTER TABLE {qualified(table)} ADD {what} ({names(key.columns)})"
+    named = f"CONSTRAINT {quote(key.name)} " if key.name else ""
+    return f"ALTER TABLE {qualified(table)} ADD {named}{what} ({names(key.columns)})"
 
 
 def add_foreign_key(table: TableName, key: ForeignKey) -> str:

@@ -16,6 +16,7 @@ _ONE_WAY = "This version migrates from SQLite to PostgreSQL; --verify reads eith
 
 class SqliteDialect(Dialect):
     name = "sqlite"
+    title = "SQLite"
 
     @property
     def statements(self) -> Statements:

@@ -15,7 +15,7 @@ from typing import Any
 import adbc_driver_sqlite.dbapi
 
 from tableferry.dialects.sqlite.connection import rows
-from tableferry.dialects.sqlite.values import quote
+from tableferry.dialects.sqlite.values import joined, quote
 from tableferry.model import (
     Column,
     ForeignKey,
@@ -333,6 +333,6 @@ def _estimated_rows(catalog: _Catalog, name: str, locator: str, row_bytes: int) 
 
 def _row_bytes(catalog: _Catalog, name: str, columns: Iterable[Column]) -> int:
     """Estimated bytes of a row, from the first ones: batches are bounded by it."""
-    lengths = " + ".join(f"ifnull(octet_length({quote(column.name)}), 0)" for column in columns)
+    lengths = joined([f"ifnull(octet_length({quote(c.name)}), 0)" for c in columns], "+")
     query = f"SELECT {lengths} AS n FROM {quote(name)} NOT INDEXED LIMIT {_SAMPLE}"
     return max(1, catalog.number(f"SELECT CAST(avg(n) AS INTEGER) FROM ({query})"))

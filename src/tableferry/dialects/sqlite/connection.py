@@ -93,7 +93,8 @@ def errors(path: Path, what: str = "") -> Iterator[None]:
 
 
 def translated(error: BaseException, path: Path, what: str = "") -> TableferryError:
-    text = " ".join(str(error).split())
+    # Without our own statement, which the driver puts at the end.
+    text = " ".join(str(error).split()).split(" query: SELECT ")[0]
     place = f"{path}, {what}" if what else str(path)
     if "not a database" in text:
         return Refused(

@@ -70,6 +70,12 @@ class LockedFile(Hold):
 
     def __enter__(self) -> Hold:
         sqlite.require_file(self._file)
+        if self._file.stat().st_size == 0:
+            # To begin a transaction would write into it.
+            raise Refused(
+                f"{self._file} is empty: it holds no tables.",
+                hint="Check that this is the file you mean.",
+            )
         self._holder = subprocess.Popen(
             # -P: the script's folder, with its module "types", stays off the module path.
             [sys.executable, "-P", str(_HOLDER)],

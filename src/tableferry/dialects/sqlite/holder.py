@@ -34,6 +34,9 @@ def hold() -> None:
     sys.stdout.write("held\n")
     sys.stdout.flush()
     sys.stdin.read()
+    # Closed in order, the last connection takes the -wal and -shm of a file in WAL mode with it.
+    connection.close()
+    database.close()
 
 
 if __name__ == "__main__":

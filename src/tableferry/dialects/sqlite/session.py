@@ -16,6 +16,7 @@ from tableferry.dialects.sqlite.values import (
     HEADER_TYPES,
     Reading,
     TypedValues,
+    joined,
     quote,
     reading,
     typed_reading,
@@ -30,6 +31,8 @@ _BATCH_BYTES = 16 << 20
 # About this many bytes of rows make one range of work.
 _RANGE_BYTES = 24 << 20
 _MIN_RANGE_ROWS = 1_000
+# A statement brings at most 2,000 columns ("Implementation Limits For SQLite").
+_MAX_COLUMNS = 2_000
 _MAX_RANGES = 1_000
 
 # A ceiling of address space, in bytes; reads are some 5 % faster ("Memory-Mapped I/O").
@@ -90,13 +93,26 @@ class SqliteSession(Session, Surveyor):
     def _stream(
         self, scan: Scan, part: Range, readings: Sequence[Reading]
     ) -> Iterator[list[list[pa.Array]]]:
-        """The rows of a range, batch by batch, as one list of arrays a column: types checked and
-        the header row dropped."""
+        """The rows of a range, batch by batch, as one list of arrays a column."""
+        guards = [r.guard for r in readings if r.guard]
+        with self._translating(scan), self._mapped():
+            statements = [
+                self._batches(scan, _select(scan, part, group, guards), group)
+                for group in _groups(readings)
+            ]
+            # Side by side: the same rows in the same order, some columns from each.
+            for arrays in zip(*statements, strict=True):
+                yield [values for group in arrays for values in group]
+
+    def _batches(
+        self, scan: Scan, statement: str, readings: Sequence[Reading]
+    ) -> Iterator[list[list[pa.Array]]]:
+        """What a statement of ``_select`` brings: types checked, the header row dropped."""
         batch_rows = max(1, min(_BATCH_ROWS, _BATCH_BYTES // max(scan.row_bytes, 1)))
         headers = [header for r in readings for header in r.headers]
-        with self._translating(scan), self._mapped(), self._connection.cursor() as cursor:
+        with self._connection.cursor() as cursor:
             cursor.adbc_statement.set_options(**{"adbc.sqlite.query.batch_rows": str(batch_rows)})
-            cursor.execute(_select(scan, part, readings))
+            cursor.execute(statement)
             reader = cursor.fetch_record_batch()
             for field, header in zip(reader.schema, headers, strict=True):
                 if field.type != HEADER_TYPES[header]:
@@ -152,14 +168,25 @@ def cut(low: int, high: int, parts: int) -> tuple[Range, ...]:
     return tuple(Range(i, *ends) for i, ends in enumerate(zip(lowers, uppers, strict=True)))
 
 
-def _select(scan: Scan, part: Range, readings: Sequence[Reading]) -> str:
+def _groups(readings: Sequence[Reading]) -> list[list[Reading]]:
+    """The readings in as many groups as statements are needed; nearly always one."""
+    groups: list[list[Reading]] = [[]]
+    for r in readings:
+        if sum(len(other.headers) for other in groups[-1]) + len(r.headers) > _MAX_COLUMNS:
+            groups.append([])
+        groups[-1].append(r)
+    return groups
+
+
+def _select(scan: Scan, part: Range, readings: Sequence[Reading], guards: Sequence[str]) -> str:
     """The header row, then the rows of the range that no guard keeps out."""
     headers = ", ".join(header for r in readings for header in r.headers)
     values = ", ".join(expression for r in readings for expression in r.expressions)
-    guards = [r.guard for r in readings if r.guard]
-    where = _where(scan.locator, part, f"({_any(guards)}) IS NOT TRUE" if guards else "")
+    kept = f"({joined(guards, 'OR')}) IS NOT TRUE" if guards else ""
     table = f"main.{quote(scan.table.name)} AS t NOT INDEXED"
-    return f"SELECT {headers} UNION ALL SELECT {values} FROM {table}{where}"
+    return (
+        f"SELECT {headers} UNION ALL SELECT {values} FROM {table}{_where(scan.locator, part, kept)}"
+    )
 
 
 def _where(locator: str, part: Range, *others: str) -> str:
@@ -169,14 +196,6 @@ def _where(locator: str, part: Range, *others: str) -> str:
     if part.upper is not None:
         conditions.append(f"t.{locator} < {part.upper}")
     return f" WHERE {' AND '.join(conditions)}" if conditions else ""
-
-
-def _any(conditions: Sequence[str]) -> str:
-    """OR of all, as a balanced tree: SQLite limits an expression's depth to 1,000."""
-    if len(conditions) == 1:
-        return conditions[0]
-    half = len(conditions) // 2
-    return f"({_any(conditions[:half])}) OR ({_any(conditions[half:])})"
 
 
 def _grouped(

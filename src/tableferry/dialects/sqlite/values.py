@@ -64,6 +64,16 @@ def quote(name: str) -> str:
     return '"' + name.replace('"', '""') + '"'
 
 
+def joined(expressions: Sequence[str], operator: str) -> str:
+    """All expressions with an operator between, as a balanced tree: SQLite limits the depth of an
+    expression to 1,000 ("Implementation Limits For SQLite")."""
+    if len(expressions) == 1:
+        return expressions[0]
+    half = len(expressions) // 2
+    left, right = joined(expressions[:half], operator), joined(expressions[half:], operator)
+    return f"({left}) {operator} ({right})"
+
+
 def reference(column: Column) -> str:
     # Always with the table's alias: SQLite takes an unknown "name" alone for a string literal.
     return f"t.{quote(column.name)}"
