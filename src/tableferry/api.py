@@ -7,14 +7,13 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Literal
 
 from tableferry import migration, settings, verification
 from tableferry.addresses import DatabaseAddress, EmbeddedServer, PostgresServer
 from tableferry.dialects.base import Endpoint
 from tableferry.errors import UsageError
 from tableferry.events import Event, Observer
-from tableferry.model import Outcome
+from tableferry.model import MisfitPolicy, Outcome
 from tableferry.preparation import Permission
 from tableferry.running import default_workers
 from tableferry.selection import Selection
@@ -33,7 +32,8 @@ def migrate(
     workers: int | None = None,
     drop_all: bool = False,
     recreate: bool = False,
-    misfit: Literal["widen", "stop"] = "widen",
+    misfit: MisfitPolicy = "widen",
+    rejects: str = "tableferry-rejects",
     casts: Iterable[str] = (),
     config: Path | None = None,
     on_event: Observer = _ignore,
@@ -42,7 +42,8 @@ def migrate(
 
     ``source`` and ``target`` are URLs (``sqlite:file.db``, ``postgresql://…``, ``embedded:DIR``)
     or provider names that the configuration file ``config`` knows. ``tables`` and ``exclude`` are
-    globs, and ``casts`` rules as of --cast. Raises a TableferryError; differences found are none,
+    globs, and ``casts`` rules as of --cast; ``rejects`` is the folder that ``misfit="reject"``
+    sets rows aside in. Raises a TableferryError; differences found are none,
     but ``outcome.verified`` is False then.
     """
     known = settings.load(config, os.environ)
@@ -50,7 +51,8 @@ def migrate(
         workers=checked_workers(workers),
         permission=Permission(drop_all=drop_all, recreate=recreate),
         selection=Selection(tuple(tables), tuple(exclude)),
-        stop_at_misfits=misfit == "stop",
+        misfit=misfit,
+        rejects=rejects,
         casts=tuple(casts),
     )
     with (

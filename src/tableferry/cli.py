@@ -108,7 +108,7 @@ def _warnings(known: Settings, databases: tuple[Databases, ...]) -> list[str]:
 def _run(
     arguments: Arguments, console: Console, pair: tuple[DatabaseAddress, DatabaseAddress]
 ) -> Outcome:
-    from tableferry import api, migration, progress, report, summary, verification
+    from tableferry import api, migration, progress, reloading, report, summary, verification
     from tableferry.preparation import Permission
     from tableferry.selection import Selection
 
@@ -124,7 +124,14 @@ def _run(
             api.opened(pair[0], os.environ) as source,
             api.opened(pair[1], os.environ) as target,
         ):
-            if arguments.verify:
+            if arguments.rejects is not None:
+                outcome = reloading.load_rejects(
+                    (source, target),
+                    arguments.rejects,
+                    verification.VerificationOptions(workers, selection, arguments.casts),
+                    observe,
+                )
+            elif arguments.verify:
                 outcome = verification.verify(
                     source,
                     target,
@@ -138,7 +145,11 @@ def _run(
                     lambda question: arguments.yes or _confirmed(console, question),
                 )
                 options = migration.MigrationOptions(
-                    workers, permission, selection, arguments.stop_at_misfits, arguments.casts
+                    workers,
+                    permission,
+                    selection,
+                    misfit=arguments.misfit,
+                    casts=arguments.casts,
                 )
                 outcome = migration.migrate(source, target, options, observe)
     except TableferryError as error:

@@ -52,6 +52,10 @@ class Side:
         return sum(int(part.digest.rows.sum()) for part in self.parts.values())
 
     @property
+    def rejected(self) -> int:
+        return sum(part.rejected for part in self.parts.values())
+
+    @property
     def range_digests(self) -> tuple[RangeDigest, ...]:
         return tuple(
             RangeDigest(number, total.rows, total.total, part.seconds, part.bytes)
@@ -119,8 +123,9 @@ class Comparison:
             source=str(self.source.scan.table),
             target=str(self.target.scan.table),
             verdict="verified" if verdict == "verified" else "differs",
-            source_rows=source.rows,
+            source_rows=source.rows + self.source.rejected,
             target_rows=target.rows,
+            rejected=self.source.rejected,
             source_digest=source.hex(),
             target_digest=target.hex(),
             bytes=sum(part.bytes for part in self.source.parts.values()),
@@ -131,10 +136,10 @@ class Comparison:
 
 def require_all_rows(side: Side) -> None:
     """Raises RunFailed where a side's ranges did not bring all rows that the table counts."""
-    if side.rows != side.count:
+    if side.rows + side.rejected != side.count:
         raise RunFailed(
             f"{side.endpoint}, table {side.scan.table}: {side.count} rows are counted, "
-            f"but {side.rows} were read.",
+            f"but {side.rows + side.rejected} were read.",
             hint="An index or the file may be damaged, or the table changed meanwhile.",
         )
 

@@ -27,6 +27,7 @@ from tableferry.ledger import Ledger
 from tableferry.model import (
     ForeignKey,
     LeftBehind,
+    MisfitPolicy,
     Plan,
     Range,
     Schema,
@@ -36,6 +37,7 @@ from tableferry.model import (
     TablePlan,
 )
 from tableferry.plan import make_plan, next_generation
+from tableferry.rejects import RejectFolder
 from tableferry.tasks import (
     CopyRange,
     CountRows,
@@ -64,6 +66,7 @@ class Route:
     offers: Offers
     target_dialect: Dialect
     target_schema: str
+    rejects: RejectFolder
 
     @property
     def ledger(self) -> Ledger:
@@ -98,14 +101,15 @@ class Loading:
         sessions: tuple[Session, TargetSession],
         observe: Observer,
         *,
-        stop_at_misfits: bool = False,
+        misfit: MisfitPolicy = "widen",
     ) -> None:
         self._route = route
         self._schema = schema
         self._jobs = jobs
         self._source_session, self._target_session = sessions
         self._observe = observe
-        self._stop_at_misfits = stop_at_misfits
+        self._misfit = misfit
+        self._rejecting: set[TableName] = set()
         self._surveys: dict[TableName, Survey] = {}
         self._loads: dict[TableName, _Load] = {}
         self._outcomes: dict[TableName, TableOutcome] = {}
@@ -116,12 +120,19 @@ class Loading:
 
     def _make_plan(self) -> Plan:
         route = self._route
-        return make_plan(
+        plan = make_plan(
             self._schema,
             route.offers,
             route.target_dialect,
             route.target_schema,
             self._surveys,
+        )
+        return replace(
+            plan,
+            tables=tuple(
+                replace(table, rejecting=table.source.name in self._rejecting)
+                for table in plan.tables
+            ),
         )
 
     @property
@@ -181,7 +192,14 @@ class Loading:
             self._add(
                 load,
                 copy_range,
-                CopyRange(self._route.source, self._route.target, pair, part, self._route.ledger),
+                CopyRange(
+                    self._route.source,
+                    self._route.target,
+                    pair,
+                    part,
+                    self._route.ledger,
+                    self._route.rejects if table.rejecting else None,
+                ),
                 partial(self._copied, load, part),
                 Urgency.COPY,
                 failed=partial(self._copy_failed, load),
@@ -247,7 +265,7 @@ class Loading:
 
     def _counted_source(self, load: _Load, count: int) -> None:
         load.source.count = count
-        if load.source.rows == count:
+        if load.source.rows + load.source.rejected == count:
             self._add_keys(load)
         else:
             # The fast read leaves out rows it would misread: find out which and why.
@@ -290,8 +308,11 @@ class Loading:
         assert load.survey is not None
         name = load.plan.source.name
         self._surveys[name] = load.survey
+        if self._misfit == "reject":
+            self._surveys[name] = _declared_types_kept(load.plan, load.survey)
+            self._rejecting.add(name)
         old, new = self.plan, self._make_plan()
-        if self._stop_at_misfits and new.table(name).widened:
+        if self._misfit == "stop" and new.table(name).widened:
             raise RunFailed(
                 _first_misfit(new.table(name)),
                 hint="Correct the values, or let --misfit widen give the column a wider type.",
@@ -454,8 +475,14 @@ class Loading:
             seconds=load.seconds,
             normalised=tuple((names[column], n) for column, n in counts if not ruled[column]),
             converted=tuple((names[column], n) for column, n in counts if ruled[column]),
+            rejects_file=self._join_rejects(load),
             plan=load.plan,
         )
+
+    def _join_rejects(self, load: _Load) -> str:
+        if not load.plan.rejecting:
+            return ""
+        return str(self._route.rejects.join(load.plan.pair, load.source.ranges))
 
     # Finish
 
@@ -505,6 +532,19 @@ class Loading:
             self._observe(PhaseEnds(phase, load.plan.source.name))
 
 
+def _declared_types_kept(plan: TablePlan, survey: Survey) -> Survey:
+    """The survey as if all values fitted, but for columns that have no type to hold on to."""
+    return replace(
+        survey,
+        findings=tuple(
+            (replace(findings[0], misfits=0), *findings[1:])
+            if column.declared.strip()
+            else findings
+            for column, findings in zip(plan.source.columns, survey.findings, strict=True)
+        ),
+    )
+
+
 def _first_misfit(table: TablePlan) -> str:
     widening = table.widened[0]
     shown = ""
@@ -519,6 +559,8 @@ def _first_misfit(table: TablePlan) -> str:
 
 
 def _why_again(table: TablePlan, most: int = 5) -> str:
+    if table.rejecting:
+        return f"{table.source.name} is loaded again without the rows that do not fit"
     columns = [f"{w.column} {w.planned} → {w.became}" for w in table.widened]
     more = f" and {len(columns) - most} more" if len(columns) > most else ""
     listed = ", ".join(columns[:most])

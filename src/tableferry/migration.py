@@ -13,14 +13,16 @@ from tableferry.dialects.base import Endpoint, TargetSession
 from tableferry.errors import DatabaseError, Refused, TableferryError, UsageError
 from tableferry.events import Note, Observer
 from tableferry.loading import Loading, Route
-from tableferry.model import Outcome
+from tableferry.model import MisfitPolicy, Outcome
 from tableferry.preparation import Permission, make_way
+from tableferry.rejects import RejectFolder
 from tableferry.running import (
     Clock,
     default_workers,
     jobs_for,
     require_tables,
     require_two_databases,
+    status_of,
 )
 from tableferry.selection import Selection
 from tableferry.versions import versions
@@ -33,7 +35,9 @@ class MigrationOptions:
     workers: int = field(default_factory=default_workers)
     permission: Permission = field(default_factory=Permission)
     selection: Selection = field(default_factory=Selection)
-    stop_at_misfits: bool = False
+    misfit: MisfitPolicy = "widen"
+    # Where rejected rows are set aside: a folder, made when it is needed.
+    rejects: str = "tableferry-rejects"
     # Rules as the user writes them; see casts.py.
     casts: tuple[str, ...] = ()
 
@@ -70,7 +74,9 @@ def migrate(
         writer.lock_run()
         writer.require_writable()
 
-        route = Route(hold.endpoint, target, offers, to_dialect, writer.schema)
+        route = Route(
+            hold.endpoint, target, offers, to_dialect, writer.schema, RejectFolder(options.rejects)
+        )
         jobs = stack.enter_context(jobs_for(schema.tables, options.workers, observe))
         loading = Loading(
             route,
@@ -78,7 +84,7 @@ def migrate(
             jobs,
             (reader, writer),
             observe,
-            stop_at_misfits=options.stop_at_misfits,
+            misfit=options.misfit,
         )
         with clock.phase("prepare"), _refusing():
             gone = make_way(
@@ -95,9 +101,8 @@ def migrate(
         with clock.phase("finish"):
             loading.finish()
         outcomes = loading.outcomes
-        verified = all(table.verdict == "verified" for table in outcomes)
         return Outcome(
-            status="verified" if verified else "differences",
+            status=status_of(outcomes),
             command="migrate",
             source=str(source),
             target=str(target),

@@ -9,7 +9,10 @@ as kinds, and how to store kinds in its own native types.
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from typing import Literal
+from typing import Literal, TypeAlias
+
+# What becomes of values that do not fit the type planned for their column.
+MisfitPolicy: TypeAlias = Literal["widen", "stop", "reject"]
 
 # How many values that do not fit are shown for a column.
 MAX_EXAMPLES = 5
@@ -181,6 +184,8 @@ class Scan:
     locator: str = ""
     # Estimated bytes of a row, by which batches are bounded.
     row_bytes: int = 0
+    # Rows with a value that does not fit are set aside instead of ending the read.
+    rejecting: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,6 +207,7 @@ class TablePlan:
     # For each column, the types that its values may yet turn out to need.
     types: tuple[frozenset[str], ...]
     generation: int = 1
+    rejecting: bool = False
     renamed: tuple[tuple[str, str], ...] = ()
     widened: tuple[Widening, ...] = ()
 
@@ -211,7 +217,7 @@ class TablePlan:
         key = self.source.primary_key
         positions = tuple(names.index(name) for name in key.columns) if key else ()
         return TablePair(
-            _scan(self.source, self.candidates, positions),
+            replace(_scan(self.source, self.candidates, positions), rejecting=self.rejecting),
             _scan(self.target, self.candidates, positions),
             self.generation,
         )
@@ -337,6 +343,9 @@ class TableOutcome:
     # user converted, by column.
     normalised: tuple[tuple[str, int], ...] = ()
     converted: tuple[tuple[str, int], ...] = ()
+    # Rows set aside, and the file that holds them.
+    rejected: int = 0
+    rejects_file: str = ""
     plan: TablePlan | None = None
 
 
@@ -344,8 +353,8 @@ class TableOutcome:
 class Outcome:
     """The end of a run: what the exit code, the summary and the report are made from."""
 
-    status: Literal["verified", "differences"]
-    command: Literal["migrate", "verify"]
+    status: Literal["verified", "rejected", "differences"]
+    command: Literal["migrate", "verify", "load rejects"]
     source: str
     target: str
     tables: tuple[TableOutcome, ...]

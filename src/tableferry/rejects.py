@@ -13,12 +13,16 @@ from __future__ import annotations
 
 import json
 import math
+import os
+import shutil
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, TextIO, TypeAlias
+from urllib.parse import quote
 
 from tableferry.errors import UsageError
+from tableferry.model import Range, TableName, TablePair
 
 # A value of SQLite: None, int, float, str, bytes (a blob), or RawText (text that is no UTF-8).
 Stored: TypeAlias = "int | float | str | bytes | RawText | None"
@@ -40,6 +44,43 @@ class Reject:
     column: str
     reason: str
     row: dict[str, Stored]
+
+
+@dataclass(frozen=True, slots=True)
+class RejectFolder:
+    """A folder with a file of rejected rows a table; ranges write parts that are joined at last."""
+
+    path: str
+
+    def file(self, table: TableName) -> Path:
+        return Path(self.path, quote(str(table), safe=" ") + ".jsonl")
+
+    def _part(self, table: TableName, generation: int, number: int) -> Path:
+        return self.file(table).with_suffix(f".{generation}.{number}.part")
+
+    def set_aside(self, pair: TablePair, part: Range, rejects: Iterable[Reject]) -> None:
+        """Writes a range's rows; a repeated range writes them anew."""
+        Path(self.path).mkdir(mode=0o700, parents=True, exist_ok=True)
+        path = self._part(pair.source.table, pair.generation, part.number)
+        with _private(path) as file:
+            file.writelines(map(line, rejects))
+
+    def join(self, pair: TablePair, parts: Iterable[Range]) -> Path:
+        """The table's one file, in the order of its ranges."""
+        whole = self.file(pair.source.table)
+        with _private(whole) as file:
+            for part in parts:
+                path = self._part(pair.source.table, pair.generation, part.number)
+                with path.open(encoding="utf-8") as lines:
+                    shutil.copyfileobj(lines, file)
+                path.unlink()
+        return whole
+
+
+def _private(path: Path) -> TextIO:
+    """A file written anew that only its owner may read."""
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    return os.fdopen(descriptor, "w", encoding="utf-8")
 
 
 def line(reject: Reject) -> str:

@@ -59,6 +59,7 @@ def _table(table: TableOutcome) -> dict[str, Any]:
         "digest": {"source": table.source_digest, "target": table.target_digest},
         "bytes": table.bytes,
         "seconds": _seconds(table.seconds),
+        "rejected": {"rows": table.rejected, "file": table.rejects_file},
         "plan": _plan(table.plan) if table.plan else None,
         "spelling_normalised": dict(table.normalised),
         "converted": dict(table.converted),

@@ -9,13 +9,14 @@ from collections.abc import Iterator
 from concurrent.futures import Executor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import Literal
 
 from tableferry.dialects.base import Endpoint, Session
 from tableferry.errors import Refused
 from tableferry.events import Observer
 from tableferry.executors import InlineExecutor, ProcessExecutor
 from tableferry.jobs import Jobs
-from tableferry.model import Schema, Table
+from tableferry.model import Schema, Table, TableOutcome
 from tableferry.tasks import close_sessions
 
 # Below these a run is over before worker processes would have started.
@@ -64,6 +65,12 @@ def require_tables(schema: Schema, endpoint: Endpoint) -> None:
         raise Refused(
             f"{endpoint} holds no tables.", hint="Check that this is the database you mean."
         )
+
+
+def status_of(tables: tuple[TableOutcome, ...]) -> Literal["verified", "rejected", "differences"]:
+    if any(table.verdict != "verified" for table in tables):
+        return "differences"
+    return "rejected" if any(table.rejected for table in tables) else "verified"
 
 
 @dataclass

@@ -83,6 +83,11 @@ def _changes(table: TableOutcome) -> list[str]:
                 f"{widening.planned}{shown}; the column became {widening.became}{merged}"
             )
         lines += [f"{old} is called {new} in the target" for old, new in table.plan.renamed]
+    if table.rejected:
+        lines.append(
+            f"{table.source}: {table.rejected:,} rows do not fit and were set aside in "
+            f"{table.rejects_file}; put them right, then load them with --rejects"
+        )
     if table.converted:
         columns = ", ".join(f"{column} ({count:,})" for column, count in table.converted)
         lines.append(f"{table.source}: converted by your rules: {columns}")
@@ -150,5 +155,8 @@ def _verdict(outcome: Outcome) -> str:
     done = f"{count} {'table' if count == 1 else 'tables'}, {rows:,} rows in {seconds:.1f} s"
     if outcome.verified:
         return f"Verified: every value of {done}."
+    if outcome.status == "rejected":
+        rejected = sum(table.rejected for table in outcome.tables)
+        return f"Verified, but for {rejected:,} rejected rows: {done}."
     wrong = [table.source for table in outcome.tables if table.verdict != "verified"]
     return f"Not the same: {', '.join(wrong)} ({done})."

@@ -35,6 +35,7 @@ from tableferry.model import (
     TableName,
     TablePair,
 )
+from tableferry.rejects import Reject, RejectFolder
 
 _SHOWN = 80
 
@@ -73,6 +74,7 @@ class Part:
     bytes: int
     seconds: float
     respelled: tuple[tuple[int, int], ...] = ()
+    rejected: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +84,8 @@ class CopyRange:
     pair: TablePair
     part: Range
     ledger: Ledger
+    # Where rows that do not fit are set aside, if they are: see rejects.py.
+    rejects: RejectFolder | None = None
 
 
 def copy_range(job: CopyRange) -> Part:
@@ -91,6 +95,7 @@ def copy_range(job: CopyRange) -> Part:
     digest = BucketedDigest.empty()
     size = 0
     respelled: dict[int, int] = {}
+    rejects: list[Reject] = []
     with session_for(job.source) as source, session_for(job.target, loading=True) as opened:
         target = cast(TargetSession, opened)
         ledger.claim(target, pair.target.table, pair.generation, part)
@@ -98,14 +103,18 @@ def copy_range(job: CopyRange) -> Part:
             target.ingest(pair.target.table, pair.target.columns, batch)
             digest += digest_batch(batch.columns, pair.source.key)
             size += batch.bytes
+            rejects += batch.rejects
             for column, count in batch.respelled:
                 respelled[column] = respelled.get(column, 0) + count
-            emit(Progress("copy", pair.source.table, batch.rows))
+            emit(Progress("copy", pair.source.table, batch.rows + len(batch.rejects)))
         total = digest.digest
         ledger.record(target, pair.target.table, part, total.rows, total.hex())
+        if job.rejects is not None:
+            job.rejects.set_aside(pair, part, rejects)
         target.commit()
     seconds = time.perf_counter() - started
-    return Part(part.number, digest, size, seconds, tuple(sorted(respelled.items())))
+    counts = tuple(sorted(respelled.items()))
+    return Part(part.number, digest, size, seconds, counts, len(rejects))
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,11 +6,12 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from docopt import DocoptExit, docopt
 
 from tableferry.errors import UsageError
+from tableferry.model import MisfitPolicy
 
 USAGE = """Carry a whole database between SQLite and PostgreSQL, and prove that every value arrived.
 
@@ -44,7 +45,8 @@ What is done:
                      'type DECLARED to TYPE', and then 'using METHOD': epoch, epoch_ms,
                      julian, iso, strip_nul or replace_invalid
   --misfit HOW       values that do not fit their type: widen the column, stop, or reject
-                     the row [default: widen]
+                     the row, set aside in tableferry-rejects/ [default: widen]
+  --rejects FILE     load rejected rows that you have put right, with --tables TABLE
   --workers N        worker processes (default: one a processor)
   --force            skip the check that no service uses the databases
 
@@ -87,7 +89,8 @@ class Arguments:
     verify: bool = False
     drop_all: bool = False
     recreate: bool = False
-    stop_at_misfits: bool = False
+    misfit: MisfitPolicy = "widen"
+    rejects: Path | None = None
     casts: tuple[str, ...] = ()
     workers: int | None = None
     progress: bool = False
@@ -124,6 +127,10 @@ def _run(given: dict[str, Any], argv: Sequence[str]) -> Arguments:
     for name, sentence in _NOT_YET.items():
         if given[name]:
             raise UsageError(sentence, hint=_SEE)
+    if given["--rejects"]:
+        for other in ("--verify", "--drop-all", "--recreate"):
+            if given[other]:
+                raise UsageError(f"--rejects and {other} do not go together.")
     if given["--verify"] and (given["--drop-all"] or given["--recreate"]):
         raise UsageError("--verify writes nothing: it does not go with --drop-all or --recreate.")
     for other in ("--verbose", "--progress"):
@@ -140,7 +147,8 @@ def _run(given: dict[str, Any], argv: Sequence[str]) -> Arguments:
         verify=given["--verify"],
         drop_all=given["--drop-all"],
         recreate=given["--recreate"],
-        stop_at_misfits=_misfit(given["--misfit"]) == "stop",
+        misfit=_misfit(given["--misfit"]),
+        rejects=Path(given["--rejects"]) if given["--rejects"] else None,
         casts=tuple(given["--cast"]),
         workers=_number("--workers", given["--workers"]),
         progress=given["--progress"],
@@ -152,12 +160,10 @@ def _run(given: dict[str, Any], argv: Sequence[str]) -> Arguments:
     )
 
 
-def _misfit(how: str) -> str:
+def _misfit(how: str) -> MisfitPolicy:
     if how not in _MISFITS:
         raise UsageError(f"--misfit {how}: it is one of {', '.join(_MISFITS)}.", hint=_SEE)
-    if how == "reject":
-        raise UsageError("--misfit reject is not there yet; it is widen or stop.", hint=_SEE)
-    return how
+    return cast(MisfitPolicy, how)
 
 
 def _number(option: str, text: str | None) -> int | None:

@@ -40,6 +40,7 @@ from tableferry.running import (
     jobs_for,
     require_tables,
     require_two_databases,
+    status_of,
 )
 from tableferry.selection import Selection
 from tableferry.tasks import (
@@ -79,7 +80,7 @@ def verify(
             for dialect, endpoint in zip(dialects, (source, target), strict=True)
         ]
         rules = parse_all(options.casts, dialects[1])
-        ends = _Ends(holds[0].endpoint, holds[1].endpoint, *dialects, rules)
+        ends = Ends(holds[0].endpoint, holds[1].endpoint, *dialects, rules)
         mine, theirs = (
             stack.enter_context(closing(dialect.open(end)))
             for end, dialect in zip((ends.source, ends.target), dialects, strict=True)
@@ -95,7 +96,7 @@ def verify(
         with clock.phase("verify"):
             jobs = stack.enter_context(jobs_for(schema.tables, options.workers, observe))
             for table in schema.tables:
-                other = _counterpart(table.name, found, dialects[1])
+                other = counterpart(table.name, found, dialects[1])
                 if other is None:
                     outcomes[table.name] = _absent(table, mine.count(table.name))
                     continue
@@ -106,7 +107,7 @@ def verify(
             hold.check()
         tables = tuple(outcomes[table.name] for table in schema.tables)
         return Outcome(
-            status="verified" if all(t.verdict == "verified" for t in tables) else "differences",
+            status=status_of(tables),
             command="verify",
             source=str(source),
             target=str(target),
@@ -120,7 +121,7 @@ def verify(
 
 
 @dataclass(frozen=True, slots=True)
-class _Ends:
+class Ends:
     source: Endpoint
     target: Endpoint
     source_dialect: Dialect
@@ -128,7 +129,7 @@ class _Ends:
     rules: tuple[CastRule, ...] = ()
 
 
-def _counterpart(name: TableName, theirs: Schema, dialect: Dialect) -> Table | None:
+def counterpart(name: TableName, theirs: Schema, dialect: Dialect) -> Table | None:
     """The table of the same name as it is kept there, or the only one but for case."""
     wanted = dialect.fit_name(name.name)
     exact = [table for table in theirs.tables if table.name.name == wanted]
@@ -158,7 +159,7 @@ class _TableCheck:
 
     def __init__(
         self,
-        ends: _Ends,
+        ends: Ends,
         tables: tuple[Table, Table],
         jobs: Jobs,
         observe: Observer,
@@ -169,7 +170,7 @@ class _TableCheck:
         self._jobs = jobs
         self._observe = observe
         self._outcomes = outcomes
-        self._pairs, self._unmatched = _pair_columns(ends, *tables)
+        self._pairs, self._unmatched = pair_columns(ends, *tables)
         # Set when a value did not fit strictly: then other storage classes are taken by their
         # text, as the migration does where it has to.
         self._merging = False
@@ -304,14 +305,14 @@ class _TableCheck:
         self._outcomes[self._mine.name] = outcome
 
 
-_ColumnPair = tuple[Column, Column, Candidate]
+ColumnPair = tuple[Column, Column, Candidate]
 
 
-def _pair_columns(
-    ends: _Ends, mine: Table, theirs: Table
-) -> tuple[list[_ColumnPair], tuple[Difference, ...]]:
+def pair_columns(
+    ends: Ends, mine: Table, theirs: Table
+) -> tuple[list[ColumnPair], tuple[Difference, ...]]:
     """Columns of one name with the kind to compare them as; and those that only one side has."""
-    pairs: list[_ColumnPair] = []
+    pairs: list[ColumnPair] = []
     unmatched = []
     left = {column.name.lower(): column for column in theirs.columns}
     exact = {column.name: column for column in theirs.columns}
@@ -332,7 +333,7 @@ def _unmatched(table: Table, what: Literal["missing", "extra"], column: Column) 
     return Difference(str(table.name), what, (), column.name, source="the whole column")
 
 
-def _common_candidate(ends: _Ends, table: Table, mine: Column, theirs: Column) -> Candidate:
+def _common_candidate(ends: Ends, table: Table, mine: Column, theirs: Column) -> Candidate:
     """PostgreSQL's columns say what they hold; SQLite's only what they would like to. How values
     are converted to it, where the storage class does not say, is for the user's rules."""
     if ends.target_dialect.name != "postgresql":

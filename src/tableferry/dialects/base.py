@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import ClassVar, Protocol
@@ -11,6 +11,7 @@ from typing import ClassVar, Protocol
 import pyarrow as pa
 
 from tableferry.addresses import PostgresServer, SqliteFile
+from tableferry.kinds import Mask
 from tableferry.model import (
     Candidate,
     Column,
@@ -25,6 +26,7 @@ from tableferry.model import (
     Table,
     TableName,
 )
+from tableferry.rejects import Reject, Stored
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +58,8 @@ class Batch:
 
     columns: tuple[pa.Array, ...]
     respelled: tuple[tuple[int, int], ...] = ()
+    # Rows that stood among these and were set aside.
+    rejects: tuple[Reject, ...] = ()
 
     @property
     def rows(self) -> int:
@@ -98,6 +102,15 @@ class Session(ABC):
     def close(self) -> None: ...
 
 
+@dataclass(frozen=True, slots=True)
+class Decoded:
+    """Values of a kind's Arrow type, NULL where ``misfits`` is set; see Batch.respelled."""
+
+    array: pa.Array
+    misfits: Mask | None = None
+    respelled: int = 0
+
+
 class Surveyor(ABC):
     """A session that can read any value as what it is, whatever its column was declared as."""
 
@@ -115,6 +128,10 @@ class ColumnValues(ABC):
     @abstractmethod
     def misfits(self, candidate: Candidate) -> list[int]:
         """Positions of the values that do not fit the candidate."""
+
+    @abstractmethod
+    def decode(self, candidate: Candidate) -> Decoded:
+        """The values as the candidate's kind."""
 
     @abstractmethod
     def classes(self) -> frozenset[str]:
@@ -221,6 +238,10 @@ class Dialect(ABC):
     def candidates(self, column: Column) -> tuple[Candidate, ...]:
         """What a column of this database may be read as, the most useful first. The last one
         fits every value that the database can hold."""
+
+    @abstractmethod
+    def values_of(self, stored: Sequence[Stored]) -> ColumnValues:
+        """Values of one column that this database may have held."""
 
     @abstractmethod
     def type_for(self, kind: Kind) -> str:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import AbstractContextManager
 
-from tableferry.dialects.base import Dialect, Endpoint, Hold, Statements
+from tableferry.dialects.base import ColumnValues, Dialect, Endpoint, Hold, Statements
 from tableferry.dialects.postgresql import ddl
 from tableferry.dialects.postgresql.hold import ExportedSnapshot
 from tableferry.dialects.postgresql.session import PostgresSession
@@ -15,8 +16,10 @@ from tableferry.dialects.postgresql.types import (
     kind_of,
     type_for,
 )
+from tableferry.errors import UsageError
 from tableferry.kinds import TEXT
 from tableferry.model import Candidate, Column, Kind
+from tableferry.rejects import Stored
 
 
 class PostgresDialect(Dialect):
@@ -29,6 +32,9 @@ class PostgresDialect(Dialect):
 
     def candidates(self, column: Column) -> tuple[Candidate, ...]:
         return (Candidate(kind_of(column.declared) or TEXT),)
+
+    def values_of(self, stored: Sequence[Stored]) -> ColumnValues:
+        raise UsageError("Rows rejected from PostgreSQL are not there yet.")
 
     def type_for(self, kind: Kind) -> str:
         return type_for(kind)

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import AbstractContextManager
 
-from tableferry.dialects.base import Dialect, Endpoint, Hold, Statements
+from tableferry.dialects.base import ColumnValues, Dialect, Endpoint, Hold, Statements
 from tableferry.dialects.sqlite.hold import LockedFile, WatchedFile
 from tableferry.dialects.sqlite.session import SqliteSession
 from tableferry.dialects.sqlite.types import candidates
+from tableferry.dialects.sqlite.values import typed_values
 from tableferry.errors import UsageError
 from tableferry.model import Candidate, Column, Kind
+from tableferry.rejects import Stored
 
 _ONE_WAY = "This version migrates from SQLite to PostgreSQL; --verify reads either way."
 
@@ -24,6 +27,9 @@ class SqliteDialect(Dialect):
 
     def candidates(self, column: Column) -> tuple[Candidate, ...]:
         return candidates(column)
+
+    def values_of(self, stored: Sequence[Stored]) -> ColumnValues:
+        return typed_values(stored)
 
     def type_for(self, kind: Kind) -> str:
         raise UsageError("Writing to SQLite is not there yet.", hint=_ONE_WAY)

@@ -6,10 +6,11 @@ import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
+import numpy as np
 import pyarrow as pa
 
 from tableferry.addresses import SqliteFile
-from tableferry.dialects.base import Batch, Endpoint, Session, Surveyor
+from tableferry.dialects.base import Batch, Decoded, Endpoint, Session, Surveyor
 from tableferry.dialects.sqlite import catalog
 from tableferry.dialects.sqlite import connection as sqlite
 from tableferry.dialects.sqlite.values import (
@@ -22,7 +23,8 @@ from tableferry.dialects.sqlite.values import (
     typed_reading,
 )
 from tableferry.errors import DatabaseError, MisfitFound, TableferryError
-from tableferry.model import Range, Scan, Schema, Table, TableName
+from tableferry.model import Candidate, Range, Scan, Schema, Table, TableName
+from tableferry.rejects import Reject
 
 # Bounds of a record batch: as many rows as fill about this many bytes, so that neither tiny
 # batches cost overhead nor wide rows multiply into gigabytes.
@@ -72,6 +74,9 @@ class SqliteSession(Session, Surveyor):
         return cut(low, high, parts)
 
     def read(self, scan: Scan, part: Range) -> Iterator[Batch]:
+        if scan.rejecting:
+            yield from self._read_rejecting(scan, part)
+            return
         readings = [reading(column) for column in scan.columns]
         for arrays in self._stream(scan, part, readings):
             decoded = [r.decode(a) for r, a in zip(readings, arrays, strict=True)]
@@ -84,6 +89,25 @@ class SqliteSession(Session, Surveyor):
                 raise MisfitFound(f"{scan.table}: values do not fit", table=scan.table, columns=bad)
             respelled = tuple((i, d.respelled) for i, d in enumerate(decoded) if d.respelled)
             yield Batch(tuple(values.array for values in decoded), respelled)
+
+    def _read_rejecting(self, scan: Scan, part: Range) -> Iterator[Batch]:
+        for values in self.survey(scan, part):
+            decoded = [
+                column.decode(Candidate(c.kind, c.merges, c.using))
+                for column, c in zip(values, scan.columns, strict=True)
+            ]
+            masks = [d.misfits for d in decoded if d.misfits is not None]
+            respelled = tuple((i, d.respelled) for i, d in enumerate(decoded) if d.respelled)
+            if not masks:
+                yield Batch(tuple(d.array for d in decoded), respelled)
+                continue
+            bad = np.logical_or.reduce(masks)
+            kept = pa.array(~bad)
+            yield Batch(
+                tuple(d.array.filter(kept) for d in decoded),
+                respelled,
+                tuple(_reject(scan, values, decoded, row) for row in np.flatnonzero(bad).tolist()),
+            )
 
     def survey(self, scan: Scan, part: Range) -> Iterator[tuple[TypedValues, ...]]:
         readings = [typed_reading(column) for column in scan.columns]
@@ -152,6 +176,21 @@ class SqliteSession(Session, Surveyor):
             if _MISMATCH.search(str(error)):
                 raise _misfit(scan) from error
             raise sqlite.translated(error, self._path, f"table {scan.table}") from error
+
+
+def _reject(
+    scan: Scan, values: Sequence[TypedValues], decoded: Sequence[Decoded], row: int
+) -> Reject:
+    names = [column.column.name for column in scan.columns]
+    stored = {name: column.stored(row) for name, column in zip(names, values, strict=True)}
+    first = next(i for i, d in enumerate(decoded) if d.misfits is not None and bool(d.misfits[row]))
+    return Reject(
+        table=scan.table.name,
+        key={names[i]: stored[names[i]] for i in scan.key},
+        column=names[first],
+        reason=f"does not fit {scan.columns[first].kind.name}",
+        row=stored,
+    )
 
 
 def _misfit(scan: Scan) -> MisfitFound:

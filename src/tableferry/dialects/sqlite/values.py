@@ -26,9 +26,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from tableferry import conversions, kinds, temporal
-from tableferry.dialects.base import ColumnValues
+from tableferry.dialects.base import ColumnValues, Decoded
 from tableferry.dialects.sqlite.types import affinity
 from tableferry.model import Candidate, Column, Kind, ReadColumn
+from tableferry.rejects import RawText, Stored
 
 HEADER_TYPES: dict[str, pa.DataType] = {
     "0": pa.int64(),
@@ -36,15 +37,6 @@ HEADER_TYPES: dict[str, pa.DataType] = {
     "''": pa.string(),
     "x''": pa.binary(),
 }
-
-
-@dataclass(frozen=True, slots=True)
-class Decoded:
-    """Values of a kind's Arrow type, NULL where ``misfits`` is set; see base.Batch.respelled."""
-
-    array: pa.Array
-    misfits: kinds.Mask | None = None
-    respelled: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,6 +180,21 @@ class TypedValues(ColumnValues):
         array = self._integer if name == "integer" else self._real
         return repr(array[position].as_py())
 
+    def stored(self, position: int) -> Stored:
+        """The value itself, with its storage class."""
+        name = self._class[position].as_py()
+        if name == "null":
+            return None
+        if name == "text":
+            raw: bytes = self._text.cast(pa.binary())[position].as_py()
+            try:
+                return raw.decode()
+            except UnicodeDecodeError:
+                return RawText(raw)
+        arrays = {"integer": self._integer, "real": self._real, "blob": self._blob}
+        value: int | float | bytes = arrays[name][position].as_py()
+        return value
+
     def decode(self, candidate: Candidate) -> Decoded:
         kind = candidate.kind
         if candidate.using:
@@ -280,6 +287,39 @@ class TypedValues(ColumnValues):
     def _as_bytes(self) -> pa.Array:
         text = self._text.cast(pa.binary())
         return pc.coalesce(self._blob, text, self._numbers_as_text().cast(pa.binary()))
+
+
+def typed_values(stored: Sequence[Stored]) -> TypedValues:
+    """Values as if a typed reading had brought them."""
+    texts = [_text_bytes(value) for value in stored]
+    return TypedValues(
+        [
+            pa.array([_class_of(value) for value in stored], pa.string()),
+            pa.array([v if isinstance(v, int) else None for v in stored], pa.int64()),
+            pa.array([v if isinstance(v, float) else None for v in stored], pa.float64()),
+            pa.array(texts, pa.binary()).cast(pa.string(), safe=False),
+            pa.array([v if isinstance(v, bytes) else None for v in stored], pa.binary()),
+        ]
+    )
+
+
+def _class_of(value: Stored) -> str:
+    match value:
+        case None:
+            return "null"
+        case int():
+            return "integer"
+        case float():
+            return "real"
+        case bytes():
+            return "blob"
+    return "text"
+
+
+def _text_bytes(value: Stored) -> bytes | None:
+    if isinstance(value, RawText):
+        return value.data
+    return value.encode() if isinstance(value, str) else None
 
 
 def _numeric(value: float) -> str:
