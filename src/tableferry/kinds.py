@@ -72,6 +72,18 @@ def arrow_type(kind: Kind) -> pa.DataType:
     return _ARROW_TYPES[kind.name]
 
 
+def describe(kind: Kind) -> str:
+    """A kind in words: 'decimal(10,2)', 'text of at most 40 characters'."""
+    match kind.name:
+        case "decimal":
+            return f"decimal({kind.precision},{kind.scale})"
+        case "int" if kind.bits < 64:
+            return f"int of {kind.bits} bits"
+        case "text" if kind.length is not None:
+            return f"text of at most {kind.length} characters"
+    return kind.name
+
+
 def misfits(array: pa.Array, kind: Kind) -> Mask | None:
     """Which values of an array of the kind's Arrow type break the limits of the kind.
 

@@ -14,6 +14,7 @@ from typing import cast
 
 import pyarrow as pa
 
+from tableferry import kinds
 from tableferry.casts import Offers, parse_all
 from tableferry.dialects import dialect_of
 from tableferry.dialects.base import Batch, Dialect, Endpoint, Session, TargetSession
@@ -137,7 +138,7 @@ def _column(
         number, _ = cells[bad[0]]
         raise Refused(
             f"{file}, row {number}: {name} is {values.show(bad[0])}, which does not fit "
-            f"{candidate.kind.name}.",
+            f"{kinds.describe(candidate.kind)}.",
             hint="Put it right in the file, then run again; nothing was loaded.",
         )
     return values.decode(candidate).array

@@ -103,9 +103,11 @@ def _differences(table: TableOutcome) -> list[str]:
     listed = table.differences[:_MOST_DIFFERENCES]
     more = table.more_differences + len(table.differences) - len(listed)
     lines = [describe(difference) for difference in listed]
-    if more or table.search_cut_short:
+    if more:
         at_least = "at least " if table.search_cut_short else ""
         lines.append(f"{table.source}: {at_least}{more:,} more differences")
+    elif table.search_cut_short:
+        lines.append(f"{table.source}: there may be more differences")
     return lines
 
 

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 import numpy as np
 import pyarrow as pa
 
+from tableferry import kinds
 from tableferry.addresses import SqliteFile
 from tableferry.dialects.base import Batch, Decoded, Endpoint, Session, Surveyor
 from tableferry.dialects.sqlite import catalog
@@ -188,7 +189,7 @@ def _reject(
         table=scan.table.name,
         key={names[i]: stored[names[i]] for i in scan.key},
         column=names[first],
-        reason=f"does not fit {scan.columns[first].kind.name}",
+        reason=f"does not fit {kinds.describe(scan.columns[first].kind)}",
         row=stored,
     )
 
