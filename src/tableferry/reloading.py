@@ -67,11 +67,16 @@ def load_rejects(
         before = _digest(writer, theirs, scan)
         loaded = BucketedDigest.empty()
         size = 0
-        for batch in _batches(file, names, candidates, dialects[0]):
-            writer.ingest(theirs.name, columns, batch)
-            loaded += digest_batch(batch.columns, ())
-            size += batch.bytes
-            observe(Progress("copy", mine.name, batch.rows))
+
+        def digested() -> Iterator[Batch]:
+            nonlocal loaded, size
+            for batch in _batches(file, names, candidates, dialects[0]):
+                loaded += digest_batch(batch.columns, ())
+                size += batch.bytes
+                observe(Progress("copy", mine.name, batch.rows))
+                yield batch
+
+        writer.ingest(theirs.name, columns, digested())
         writer.commit_for_good()
         after = _digest(writer, theirs, scan)
         observe(PhaseEnds("copy", mine.name))

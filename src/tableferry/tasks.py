@@ -17,7 +17,7 @@ import numpy as np
 import pyarrow as pa
 
 from tableferry.dialects import dialect_of
-from tableferry.dialects.base import Endpoint, Session, Surveyor, TargetSession
+from tableferry.dialects.base import Batch, Endpoint, Session, Surveyor, TargetSession
 from tableferry.digest import BucketedDigest, digest_batch, key_buckets
 from tableferry.errors import DatabaseError, RunFailed
 from tableferry.events import Progress
@@ -98,15 +98,20 @@ def copy_range(job: CopyRange) -> Part:
     rejects: list[Reject] = []
     with session_for(job.source) as source, session_for(job.target, loading=True) as opened:
         target = cast(TargetSession, opened)
+
+        def digested() -> Iterator[Batch]:
+            nonlocal digest, size
+            for batch in source.read(pair.source, part):
+                digest += digest_batch(batch.columns, pair.source.key)
+                size += batch.bytes
+                rejects.extend(batch.rejects)
+                for column, count in batch.respelled:
+                    respelled[column] = respelled.get(column, 0) + count
+                emit(Progress("copy", pair.source.table, batch.rows + len(batch.rejects)))
+                yield batch
+
         ledger.claim(target, pair.target.table, pair.generation, part)
-        for batch in source.read(pair.source, part):
-            target.ingest(pair.target.table, pair.target.columns, batch)
-            digest += digest_batch(batch.columns, pair.source.key)
-            size += batch.bytes
-            rejects += batch.rejects
-            for column, count in batch.respelled:
-                respelled[column] = respelled.get(column, 0) + count
-            emit(Progress("copy", pair.source.table, batch.rows + len(batch.rejects)))
+        target.ingest(pair.target.table, pair.target.columns, digested())
         total = digest.digest
         ledger.record(target, pair.target.table, part, total.rows, total.hex())
         if job.rejects is not None:

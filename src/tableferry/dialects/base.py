@@ -185,8 +185,12 @@ class TargetSession(Session):
     def rollback(self) -> None: ...
 
     @abstractmethod
-    def ingest(self, table: TableName, columns: tuple[ReadColumn, ...], batch: Batch) -> None:
-        """Append a batch in the current transaction. Raises MisfitFound before sending one."""
+    def ingest(
+        self, table: TableName, columns: tuple[ReadColumn, ...], batches: Iterator[Batch]
+    ) -> None:
+        """Appends batches in the current transaction, taking the next while the server is still
+        busy with the last. Raises MisfitFound before sending a value that its column would refuse
+        or change, and whatever ``batches`` raises."""
 
 
 class Hold(ABC):

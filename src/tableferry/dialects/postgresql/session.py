@@ -188,24 +188,31 @@ class PostgresSession(TargetSession):
                 arrays = zip(readings, batch.columns, strict=True)
                 yield Batch(tuple(r.decode(array) for r, array in arrays))
 
-    def ingest(self, table: TableName, columns: tuple[ReadColumn, ...], batch: Batch) -> None:
-        stores = [storing(column) for column in columns]
-        bad = [
-            column.column.name
-            for column, array in zip(columns, batch.columns, strict=True)
-            if misfits(array, column) is not None
-        ]
-        if bad:
-            raise MisfitFound(f"{table}: values do not fit", table=table, columns=bad)
-        arrays = [s.encode(a) for s, a in zip(stores, batch.columns, strict=True)]
-        names = [column.column.name for column in columns]
-        data = pa.record_batch(arrays, names=names)
+    def ingest(
+        self, table: TableName, columns: tuple[ReadColumn, ...], batches: Iterator[Batch]
+    ) -> None:
+        schema = pa.schema([(c.column.name, storing(c).arrow_type) for c in columns])
+        encoded = _Encoded(table, columns, batches)
         with postgres.errors(self._endpoint, f"table {table}"):
-            if any(s.staged for s in stores):
-                self._ingest_staged(table, columns, data)
-            else:
-                with self._connection.cursor() as cursor:
-                    cursor.adbc_ingest(table.name, data, mode="append", db_schema_name=table.schema)
+            if any(storing(column).staged for column in columns):
+                for data in encoded:
+                    self._ingest_staged(table, columns, data)
+                return
+            reader = pa.RecordBatchReader.from_batches(schema, encoded)
+            with self._connection.cursor() as cursor:
+                try:
+                    rows = cursor.adbc_ingest(
+                        table.name, reader, mode="append", db_schema_name=table.schema
+                    )
+                except Exception:
+                    # What went wrong while a batch was made comes back in the driver's clothes.
+                    if encoded.error is not None:
+                        raise encoded.error from None
+                    raise
+        if rows != encoded.rows:
+            raise DatabaseError(
+                f"{self._endpoint}, table {table}: {encoded.rows} rows were sent, {rows} arrived."
+            )
 
     def _ingest_staged(
         self, table: TableName, columns: tuple[ReadColumn, ...], data: pa.RecordBatch
@@ -227,6 +234,41 @@ class PostgresSession(TargetSession):
             f"INSERT INTO {qualified(table)} ({names}) SELECT {casts} FROM pg_temp.{_STAGE} s",
         )
         postgres.run(self._connection, f"DROP TABLE pg_temp.{_STAGE}")
+
+
+class _Encoded:
+    """Batches as the target's columns take them; remembers what went wrong on the way."""
+
+    def __init__(
+        self, table: TableName, columns: tuple[ReadColumn, ...], batches: Iterator[Batch]
+    ) -> None:
+        self._table = table
+        self._columns = columns
+        self._batches = batches
+        self.rows = 0
+        self.error: BaseException | None = None
+
+    def __iter__(self) -> Iterator[pa.RecordBatch]:
+        names = [column.column.name for column in self._columns]
+        encoders = [storing(column).encode for column in self._columns]
+        try:
+            for batch in self._batches:
+                self._require_fitting(batch)
+                self.rows += batch.rows
+                arrays = zip(encoders, batch.columns, strict=True)
+                yield pa.record_batch([encode(array) for encode, array in arrays], names=names)
+        except BaseException as error:
+            self.error = error
+            raise
+
+    def _require_fitting(self, batch: Batch) -> None:
+        bad = [
+            column.column.name
+            for column, array in zip(self._columns, batch.columns, strict=True)
+            if misfits(array, column) is not None
+        ]
+        if bad:
+            raise MisfitFound(f"{self._table}: values do not fit", table=self._table, columns=bad)
 
 
 @contextmanager

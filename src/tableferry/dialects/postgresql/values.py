@@ -79,9 +79,10 @@ def from_text(array: pa.Array, kind: Kind) -> pa.Array:
 
 @dataclass(frozen=True, slots=True)
 class Storing:
-    """How an array of a kind goes into a column: as itself after ``encode``, or, where the driver
-    cannot send the type, as text into a staging table and from there by a cast."""
+    """How an array of a kind goes into a column: as ``arrow_type`` after ``encode``, or, where the
+    driver cannot send the type, as text into a staging table and from there by a cast."""
 
+    arrow_type: pa.DataType
     encode: Callable[[pa.Array], pa.Array]
     staged: bool = False
 
@@ -90,12 +91,12 @@ def storing(column: ReadColumn) -> Storing:
     declared = column.column.declared
     own = kind_of(declared)
     if own is None or own.name != column.kind.name:
-        return Storing(_as_text, staged=True)
+        return Storing(pa.string(), _as_text, staged=True)
     if own.name == "numeric":
-        return Storing(_same, staged=True)
+        return Storing(pa.string(), _same, staged=True)
     if own.name == "int":
-        return Storing(lambda array: array.cast(_INTS[declared]))
-    return Storing(_same)
+        return Storing(_INTS[declared], lambda array: array.cast(_INTS[declared]))
+    return Storing(kinds.arrow_type(column.kind), _same)
 
 
 def _as_text(array: pa.Array) -> pa.Array:
