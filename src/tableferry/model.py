@@ -125,6 +125,9 @@ class Table:
     # hides, or "" where there is none (WITHOUT ROWID); PostgreSQL has always its ctid.
     locator: str = ""
 
+    # See Scan.long_columns.
+    long_columns: tuple[str, ...] = ()
+
     def column(self, name: str) -> Column:
         return next(column for column in self.columns if column.name == name)
 
@@ -184,6 +187,8 @@ class Scan:
     locator: str = ""
     # Estimated bytes of a row, by which batches are bounded.
     row_bytes: int = 0
+    # Columns that may hold long values: a batch is bounded by what they really hold.
+    long_columns: tuple[str, ...] = ()
     # Rows with a value that does not fit are set aside instead of ending the read.
     rejecting: bool = False
 
@@ -228,7 +233,8 @@ def _scan(side: Table, candidates: tuple[Candidate, ...], key: tuple[int, ...]) 
         ReadColumn(column, candidate.kind, candidate.merges, candidate.using)
         for column, candidate in zip(side.columns, candidates, strict=True)
     )
-    return Scan(side.name, columns, key, side.locator, side.size // max(side.rows, 1))
+    row_bytes = side.size // max(side.rows, 1)
+    return Scan(side.name, columns, key, side.locator, row_bytes, side.long_columns)
 
 
 @dataclass(frozen=True, slots=True)

@@ -199,7 +199,14 @@ class _TableCheck:
         positions = (
             tuple(map(names.index, key.columns)) if key and set(key.columns) <= set(names) else ()
         )
-        return Scan(table.name, columns, positions, table.locator, table.size // max(table.rows, 1))
+        return Scan(
+            table.name,
+            columns,
+            positions,
+            table.locator,
+            table.size // max(table.rows, 1),
+            table.long_columns,
+        )
 
     def _add(
         self,

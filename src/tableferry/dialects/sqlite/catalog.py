@@ -15,6 +15,7 @@ from typing import Any
 import adbc_driver_sqlite.dbapi
 
 from tableferry.dialects.sqlite.connection import rows
+from tableferry.dialects.sqlite.types import may_be_long
 from tableferry.dialects.sqlite.values import joined, quote
 from tableferry.model import (
     Column,
@@ -33,6 +34,9 @@ _SCHEMA = "main"
 _GENERATED = (2, 3)  # table_xinfo.hidden: virtual, stored
 _ROWID_NAMES = ("rowid", "_rowid_", "oid")
 _SAMPLE = 256
+# What a row takes beside its values: its length, its rowid and a pointer ("Database File Format").
+_CELL_BYTES = 8
+_HIDDEN_BYTES = 64 << 20
 
 _STRANGER_KINDS = {
     "virtual": "a virtual table belongs to a SQLite module; its content is not a table's",
@@ -121,7 +125,33 @@ def inspect(connection: adbc_driver_sqlite.dbapi.Connection) -> Schema:
             left.append(
                 LeftBehind(kind, name, table, f"{kind}s are not translated yet; create it by hand")
             )
-    return Schema(tuple(_with_parent_keys(tables)), tuple(left))
+    measured = _with_long_columns(catalog, tables)
+    return Schema(tuple(_with_parent_keys(measured)), tuple(left))
+
+
+def _with_long_columns(catalog: _Catalog, tables: list[Table]) -> list[Table]:
+    """Which columns must be measured before they are read. Where the rows sampled account for
+    the file, none: there is no room for long values that the samples have not shown. Where they
+    miss much of it, even the columns whose declared length promises to be short."""
+    hidden = catalog.file_bytes - sum(_file_bytes(catalog, table) for table in tables)
+    if hidden <= _HIDDEN_BYTES:
+        return [replace(table, long_columns=()) for table in tables]
+    if hidden <= max(2 * _HIDDEN_BYTES, catalog.file_bytes // 3):
+        return tables
+    return [
+        replace(table, long_columns=tuple(column.name for column in table.columns))
+        for table in tables
+    ]
+
+
+def _file_bytes(catalog: _Catalog, table: Table) -> int:
+    """What a table and its indexes would take if all rows were like those sampled."""
+    columns = len(table.columns)
+    cells = table.size + table.rows * (columns + _CELL_BYTES)
+    for name, *_ in catalog.indexes[table.name.name]:
+        keys = len(catalog.index_columns[name])
+        cells += table.size * keys // columns + table.rows * (keys + _CELL_BYTES)
+    return cells
 
 
 def _table(catalog: _Catalog, name: str, without_rowid: bool, left: list[LeftBehind]) -> Table:
@@ -153,6 +183,7 @@ def _table(catalog: _Catalog, name: str, without_rowid: bool, left: list[LeftBeh
         rows=rows,
         size=rows * row_bytes,
         locator=locator,
+        long_columns=tuple(c.name for c in columns if may_be_long(c.declared)),
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 
 import numpy as np
 import pyarrow as pa
@@ -31,6 +32,8 @@ from tableferry.rejects import Reject
 # batches cost overhead nor wide rows multiply into gigabytes.
 _BATCH_ROWS = 65_536
 _BATCH_BYTES = 16 << 20
+# Bytes of long values that may stand in one batch, unless they are a single row's.
+_SEGMENT_BYTES = 32 << 20
 # About this many bytes of rows make one range of work.
 _RANGE_BYTES = 24 << 20
 _MIN_RANGE_ROWS = 1_000
@@ -120,14 +123,42 @@ class SqliteSession(Session, Surveyor):
     ) -> Iterator[list[list[pa.Array]]]:
         """The rows of a range, batch by batch, as one list of arrays a column."""
         guards = [r.guard for r in readings if r.guard]
-        with self._translating(scan), self._mapped():
-            statements = [
-                self._batches(scan, _select(scan, part, group, guards), group)
-                for group in _groups(readings)
-            ]
-            # Side by side: the same rows in the same order, some columns from each.
-            for arrays in zip(*statements, strict=True):
-                yield [values for group in arrays for values in group]
+        with self._translating(scan):
+            if scan.long_columns and not scan.locator:
+                # Nothing to cut by: the longest row bounds every batch.
+                scan = replace(scan, row_bytes=self._longest_row(scan))
+            for segment in self._segments(scan, part):
+                statements = [
+                    self._batches(scan, _select(scan, segment, group, guards), group)
+                    for group in _groups(readings)
+                ]
+                with self._mapped():
+                    # Side by side: the same rows in the same order, some columns from each.
+                    for arrays in zip(*statements, strict=True):
+                        yield [values for group in arrays for values in group]
+
+    def _segments(self, scan: Scan, part: Range) -> Iterator[Range]:
+        """The range in pieces whose long values are few enough bytes for one batch, down to
+        single rows: a row of 100 MB must not stand in a batch with others like it."""
+        if not scan.long_columns or not scan.locator:
+            yield part
+            return
+        query = (
+            f"SELECT sum({_size(scan)}) AS n, min(t.{scan.locator}) AS a, "
+            f"max(t.{scan.locator}) AS b FROM {_table(scan)}{_where(scan.locator, part)}"
+        )
+        size, low, high = sqlite.rows(self._connection, query, "n, a, b")[0]
+        if size is None or size <= _SEGMENT_BYTES or low == high:
+            yield part
+            return
+        middle = low + (high - low + 1) // 2
+        yield from self._segments(scan, replace(part, upper=middle))
+        yield from self._segments(scan, replace(part, lower=middle))
+
+    def _longest_row(self, scan: Scan) -> int:
+        query = f"SELECT max({_size(scan)}) AS n FROM {_table(scan)}"
+        longest = sqlite.rows(self._connection, query, "n")[0][0]
+        return max(scan.row_bytes, longest or 0)
 
     def _batches(
         self, scan: Scan, statement: str, readings: Sequence[Reading]
@@ -223,10 +254,18 @@ def _select(scan: Scan, part: Range, readings: Sequence[Reading], guards: Sequen
     headers = ", ".join(header for r in readings for header in r.headers)
     values = ", ".join(expression for r in readings for expression in r.expressions)
     kept = f"({joined(guards, 'OR')}) IS NOT TRUE" if guards else ""
-    table = f"main.{quote(scan.table.name)} AS t NOT INDEXED"
-    return (
-        f"SELECT {headers} UNION ALL SELECT {values} FROM {table}{_where(scan.locator, part, kept)}"
-    )
+    where = _where(scan.locator, part, kept)
+    return f"SELECT {headers} UNION ALL SELECT {values} FROM {_table(scan)}{where}"
+
+
+def _table(scan: Scan) -> str:
+    return f"main.{quote(scan.table.name)} AS t NOT INDEXED"
+
+
+def _size(scan: Scan) -> str:
+    """The bytes of a row's long values."""
+    sizes = [f"ifnull(octet_length(t.{quote(name)}), 0)" for name in scan.long_columns]
+    return joined(sizes, "+")
 
 
 def _where(locator: str, part: Range, *others: str) -> str:

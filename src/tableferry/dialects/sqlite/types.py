@@ -61,6 +61,9 @@ _BY_NAME: dict[str, tuple[Kind, ...]] = {
     "INT4": (Kind("int", bits=32), INT, NUMERIC),
 }
 
+# Characters up to which a declared length is taken for short.
+_SHORT = 1_000
+
 _BY_AFFINITY: dict[str, tuple[Kind, ...]] = {
     "INTEGER": (INT, NUMERIC),
     "REAL": (FLOAT,),
@@ -85,6 +88,13 @@ def affinity(declared: str) -> str:
         return "REAL"
     # In STRICT tables ANY keeps every value as it is, like a column of no type.
     return "BLOB" if name.strip() == "ANY" else "NUMERIC"
+
+
+def may_be_long(declared: str) -> bool:
+    """Whether a type sets no small bound to the length of its values."""
+    name, arguments = _parse(declared)
+    bounded = len(arguments) == 1 and arguments[0] <= _SHORT
+    return "JSON" in name or (affinity(declared) in ("TEXT", "BLOB") and not bounded)
 
 
 def candidates(column: Column) -> tuple[Candidate, ...]:
