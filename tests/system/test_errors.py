@@ -291,7 +291,6 @@ def test_directions_that_are_not_there_yet(any_database: Server, source: Path, k
         (["--abort"], ["--abort", "not there yet"]),
         (["--cast", "a=b"], ["a=b"]),
         (["--force"], ["--force", "not there yet"]),
-        (["--misfit", "reject"], ["--misfit reject", "not there yet"]),
         (["--report", "report.html"], ["HTML", "not there yet"]),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else None,
