@@ -41,8 +41,8 @@ from tableferry.tasks import CopyRange, copy_range
 TABLE = "lineitem"
 SCHEMA = "public"
 PAIRS = 9
-# A range is some 24 MB, so these are close to half of lineitem at scale 1.
-RANGES = 16
+# A third of lineitem at scale 1: enough for a copy of several seconds, many times over.
+RANGES = 8
 LIMIT = 1.1
 SIDES = ("guarded", "unguarded")
 

@@ -104,7 +104,7 @@ def showing(console: Console, *, wanted: bool, notes: bool) -> Iterator[Observer
 
 def _print_note(console: Console, event: Event) -> None:
     if isinstance(event, Note):
-        console.print(event.text, style="yellow", markup=False, highlight=False)
+        console.print(event.text, style="yellow", markup=False, highlight=False, soft_wrap=True)
 
 
 class _Lines:
