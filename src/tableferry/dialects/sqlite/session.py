@@ -66,7 +66,7 @@ class SqliteSession(Session, Surveyor):
 
     def count(self, table: TableName) -> int:
         query = f"SELECT count(*) AS n FROM {quote(table.name)} NOT INDEXED"
-        with sqlite.errors(self._path, f"table {table}"):
+        with sqlite.errors(self._path, f"table {table}"), self._mapped():
             return int(sqlite.rows(self._connection, query, "n")[0][0])
 
     def ranges(self, table: Table) -> tuple[Range, ...]:
