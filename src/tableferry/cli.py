@@ -154,6 +154,8 @@ def _run(
                 outcome = migration.migrate(source, target, options, observe)
     except TableferryError as error:
         command = "verify" if arguments.verify else "migrate"
+        if arguments.rejects is not None:
+            command = "load rejects"
         _write_report(arguments, report.of_error(error, command, (str(pair[0]), str(pair[1]))))
         raise
     if not arguments.quiet:
