@@ -12,6 +12,7 @@ two processes hold; no password is on a command line or in an environment.
 
 from __future__ import annotations
 
+import importlib
 import os
 import pickle
 import queue
@@ -35,7 +36,7 @@ EventSink = Callable[[Any], None]
 
 _PACKAGE_ROOT = str(Path(__file__).resolve().parents[1])
 _MAIN = "import sys; sys.path.append(sys.argv[1]); from tableferry import executors; " + (
-    "executors.serve(int(sys.argv[2]), int(sys.argv[3]))"
+    "executors.serve(int(sys.argv[2]), int(sys.argv[3]), sys.argv[4])"
 )
 
 
@@ -75,7 +76,8 @@ class ProcessExecutor(Executor):
     """A fixed number of worker processes. When one dies, every unfinished task fails with
     WorkerDied and the others are ended: what they were doing is unknown to the run."""
 
-    def __init__(self, workers: int, on_event: EventSink = _ignore) -> None:
+    def __init__(self, workers: int, on_event: EventSink = _ignore, *, preload: str = "") -> None:
+        """``preload`` names a module that workers import before their first task."""
         self._on_event = on_event
         self._tasks: queue.SimpleQueue[tuple[Future[Any], bytes] | None] = queue.SimpleQueue()
         self._broken: WorkerDied | None = None
@@ -85,7 +87,7 @@ class ProcessExecutor(Executor):
         self._workers: list[_Worker] = []
         try:
             for _ in range(workers):
-                self._workers.append(_Worker())
+                self._workers.append(_Worker(preload))
         except BaseException:
             self._kill()
             raise
@@ -95,6 +97,10 @@ class ProcessExecutor(Executor):
         ]
         for thread in self._threads:
             thread.start()
+
+    @property
+    def workers(self) -> int:
+        return len(self._workers)
 
     @property
     def pids(self) -> tuple[int, ...]:
@@ -186,12 +192,20 @@ def _ending(code: int | None) -> str:
 class _Worker:
     """One worker process and the coordinator's ends of its pipes."""
 
-    def __init__(self) -> None:
+    def __init__(self, preload: str) -> None:
         their_tasks, our_tasks = os.pipe()
         our_answers, their_answers = os.pipe()
         try:
             self.process = subprocess.Popen(
-                [sys.executable, "-c", _MAIN, _PACKAGE_ROOT, str(their_tasks), str(their_answers)],
+                [
+                    sys.executable,
+                    "-c",
+                    _MAIN,
+                    _PACKAGE_ROOT,
+                    str(their_tasks),
+                    str(their_answers),
+                    preload,
+                ],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.DEVNULL,
                 env=environment_without_secrets(os.environ),
@@ -227,7 +241,7 @@ class _Worker:
         self.process.wait()
 
 
-def serve(tasks_fd: int, answers_fd: int) -> None:
+def serve(tasks_fd: int, answers_fd: int, preload: str) -> None:
     """The life of a worker process: takes tasks until the pipe ends."""
     global _sink
     # Ctrl-C reaches the whole process group; what becomes of the workers is the coordinator's.
@@ -235,6 +249,8 @@ def serve(tasks_fd: int, answers_fd: int) -> None:
     threading.Thread(target=_end_with_coordinator, daemon=True).start()
     tasks = Connection(tasks_fd, writable=False)
     answers = Connection(answers_fd, readable=False)
+    if preload:
+        importlib.import_module(preload)
 
     def send_event(event: Any) -> None:
         answers.send(("event", event))

@@ -19,9 +19,10 @@ from tableferry.rejects import RejectFolder
 from tableferry.running import (
     Clock,
     default_workers,
-    jobs_for,
+    jobs_over,
     require_tables,
     require_two_databases,
+    started_executor,
     status_of,
 )
 from tableferry.selection import Selection
@@ -58,6 +59,9 @@ def migrate(
                 f"Migrating from {from_dialect.title} to {to_dialect.title} is not there yet.",
                 hint="This version migrates from SQLite to PostgreSQL.",
             )
+        # Started first, so that workers load their drivers while the source is inspected.
+        size = from_dialect.size_hint(source)
+        executor = stack.enter_context(started_executor(size, options.workers, observe))
         hold = stack.enter_context(from_dialect.hold(source, locked=True))
         reader = from_dialect.open(hold.endpoint)
         stack.callback(reader.close)
@@ -77,7 +81,7 @@ def migrate(
         route = Route(
             hold.endpoint, target, offers, to_dialect, writer.schema, RejectFolder(options.rejects)
         )
-        jobs = stack.enter_context(jobs_for(schema.tables, options.workers, observe))
+        jobs = stack.enter_context(jobs_over(executor))
         loading = Loading(
             route,
             schema,

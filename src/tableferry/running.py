@@ -16,11 +16,10 @@ from tableferry.errors import Refused
 from tableferry.events import Observer
 from tableferry.executors import InlineExecutor, ProcessExecutor
 from tableferry.jobs import Jobs
-from tableferry.model import Schema, Table, TableOutcome
+from tableferry.model import Schema, TableOutcome
 from tableferry.tasks import close_sessions
 
-# Below these a run is over before worker processes would have started.
-_SMALL_ROWS = 200_000
+# Below this a run is over before worker processes would have started.
 _SMALL_BYTES = 16 << 20
 
 
@@ -31,25 +30,33 @@ def default_workers() -> int:
 
 
 @contextmanager
-def jobs_for(tables: tuple[Table, ...], workers: int, observe: Observer) -> Iterator[Jobs]:
-    """Jobs in worker processes, or in this process where the work is small.
-
-    On an error the workers are ended at once, and their server sessions with them.
-    """
-    rows, size = sum(table.rows for table in tables), sum(table.size for table in tables)
-    if rows <= _SMALL_ROWS and size <= _SMALL_BYTES:
-        try:
-            yield Jobs(InlineExecutor(observe), 1)
-        finally:
-            close_sessions()
+def started_executor(size: int, workers: int, observe: Observer) -> Iterator[Executor]:
+    """Worker processes, or this process where ``size``, in bytes, is small. Started before there
+    is work, so that workers load their drivers meanwhile; ended at once where none comes."""
+    if size <= _SMALL_BYTES:
+        yield InlineExecutor(observe)
         return
-    executor: Executor = ProcessExecutor(workers, observe)
+    executor = ProcessExecutor(workers, observe, preload="tableferry.tasks")
     try:
-        yield Jobs(executor, workers)
+        yield executor
+    finally:
+        executor.shutdown(cancel_futures=True)
+
+
+@contextmanager
+def jobs_over(executor: Executor) -> Iterator[Jobs]:
+    """Jobs over the executor, whose sessions are closed when they are done. On an error the
+    workers are ended at once, and their server sessions with them."""
+    at_once = executor.workers if isinstance(executor, ProcessExecutor) else 1
+    try:
+        yield Jobs(executor, at_once)
     except BaseException:
         executor.shutdown(cancel_futures=True)
         raise
-    executor.shutdown()
+    else:
+        executor.shutdown()
+    finally:
+        close_sessions()
 
 
 def require_two_databases(source: Session, target: Session, endpoint: Endpoint) -> None:

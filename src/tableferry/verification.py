@@ -37,9 +37,10 @@ from tableferry.plan import column_names
 from tableferry.running import (
     Clock,
     default_workers,
-    jobs_for,
+    jobs_over,
     require_tables,
     require_two_databases,
+    started_executor,
     status_of,
 )
 from tableferry.selection import Selection
@@ -94,7 +95,9 @@ def verify(
             found = theirs.inspect()
         outcomes: dict[TableName, TableOutcome] = {}
         with clock.phase("verify"):
-            jobs = stack.enter_context(jobs_for(schema.tables, options.workers, observe))
+            size = sum(table.size for table in schema.tables)
+            executor = stack.enter_context(started_executor(size, options.workers, observe))
+            jobs = stack.enter_context(jobs_over(executor))
             for table in schema.tables:
                 other = counterpart(table.name, found, dialects[1])
                 if other is None:

@@ -239,6 +239,10 @@ class Dialect(ABC):
     def statements(self) -> Statements: ...
 
     @abstractmethod
+    def size_hint(self, endpoint: Endpoint) -> int:
+        """Bytes of the database, as far as they are known without opening it; else 0."""
+
+    @abstractmethod
     def candidates(self, column: Column) -> tuple[Candidate, ...]:
         """What a column of this database may be read as, the most useful first. The last one
         fits every value that the database can hold."""

@@ -30,6 +30,9 @@ class PostgresDialect(Dialect):
     def statements(self) -> Statements:
         return ddl
 
+    def size_hint(self, endpoint: Endpoint) -> int:
+        return 0
+
     def candidates(self, column: Column) -> tuple[Candidate, ...]:
         return (Candidate(kind_of(column.declared) or TEXT),)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 
+from tableferry.addresses import SqliteFile
 from tableferry.dialects.base import ColumnValues, Dialect, Endpoint, Hold, Statements
 from tableferry.dialects.sqlite.hold import LockedFile, WatchedFile
 from tableferry.dialects.sqlite.session import SqliteSession
@@ -24,6 +25,11 @@ class SqliteDialect(Dialect):
     @property
     def statements(self) -> Statements:
         raise UsageError("Writing to SQLite is not there yet.", hint=_ONE_WAY)
+
+    def size_hint(self, endpoint: Endpoint) -> int:
+        assert isinstance(endpoint.address, SqliteFile)
+        path = endpoint.address.path
+        return path.stat().st_size if path.is_file() else 0
 
     def candidates(self, column: Column) -> tuple[Candidate, ...]:
         return candidates(column)
