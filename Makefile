@@ -4,7 +4,7 @@ PYTHON ?= python3
 PYTEST_ARGS ?=
 
 .DELETE_ON_ERROR:
-.PHONY: help env demo test lint bench clean
+.PHONY: help env demo test lint bench fuzz nightly clean
 
 help:
 	@echo "make demo    carry a sample shop of a million rows from SQLite to a private PostgreSQL"
@@ -54,7 +54,17 @@ lint: env
 
 bench: env
 	.venv/bin/python -m pip install --quiet --disable-pip-version-check --editable '.[perf]'
-	.venv/bin/python perf/tpch.py
+	.venv/bin/python -m perf.tpch
+
+# Ten minutes each, over the values and the configuration file; what they find joins the corpus.
+fuzz: env
+	.venv/bin/python -m pip install --quiet --disable-pip-version-check --editable '.[fuzz]'
+	.venv/bin/python -m tests.fuzz.run values -max_total_time=600
+	.venv/bin/python -m tests.fuzz.run gcfg -max_total_time=600
+
+# The random tables at their full number.
+nightly: env
+	TABLEFERRY_RANDOM_TABLES=2000 .venv/bin/python -m pytest tests/random
 
 clean:
 	rm -rf .venv demo dist perf/data .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -7,7 +7,7 @@ microseconds, or no whole day for a date, is a misfit.
 
 from __future__ import annotations
 
-import uuid
+import re
 from collections.abc import Sequence
 
 import numpy as np
@@ -27,8 +27,10 @@ _DAY = 86_400_000_000
 _JULIAN_EPOCH = 2_440_587.5
 _MICROSECONDS = {"epoch": 1_000_000, "epoch_ms": 1_000}
 
-_TRUE = frozenset({"1", "t", "true", "y", "yes", "on"})
-_FALSE = frozenset({"0", "f", "false", "n", "no", "off"})
+_TRUE = frozenset({b"1", b"t", b"true", b"y", b"yes", b"on"})
+_FALSE = frozenset({b"0", b"f", b"false", b"n", b"no", b"off"})
+# Not uuid.UUID, which would take an underscore or 0x for digits.
+_UUID = re.compile(rb"(\{)?[0-9A-Fa-f]{4}(-?[0-9A-Fa-f]{4}){7}(?(1)\})")
 
 Words = npt.NDArray[np.int64]
 
@@ -74,10 +76,10 @@ def _moments(
 def texts_to_bools(array: pa.Array) -> pa.Array:
     """'yes', 'T', 'off' and their like, in any case and with blanks around, as PostgreSQL reads
     them ("Boolean Type", section 8.6)."""
-    return pa.array([_bool(text) for text in array.to_pylist()], pa.bool_())
+    return pa.array([_bool(text) for text in array.cast(pa.binary()).to_pylist()], pa.bool_())
 
 
-def _bool(text: str | None) -> bool | None:
+def _bool(text: bytes | None) -> bool | None:
     if text is None:
         return None
     word = text.strip().lower()
@@ -86,14 +88,13 @@ def _bool(text: str | None) -> bool | None:
 
 def texts_to_uuids(array: pa.Array) -> pa.Array:
     """UUIDs in every spelling that PostgreSQL reads: upper case, braces, without dashes."""
-    return pa.array([_uuid(text) for text in array.to_pylist()], pa.binary(16))
+    return pa.array([_uuid(text) for text in array.cast(pa.binary()).to_pylist()], pa.binary(16))
 
 
-def _uuid(text: str | None) -> bytes | None:
-    try:
-        return None if text is None else uuid.UUID(text.strip()).bytes
-    except ValueError:
+def _uuid(text: bytes | None) -> bytes | None:
+    if text is None or _UUID.fullmatch(text.strip()) is None:
         return None
+    return bytes.fromhex(text.strip().strip(b"{}").replace(b"-", b"").decode())
 
 
 def blobs_to_uuids(array: pa.Array) -> pa.Array:

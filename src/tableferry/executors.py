@@ -65,8 +65,10 @@ class InlineExecutor(Executor):
         _sink = self._on_event
         try:
             future.set_result(fn(*args, **kwargs))
-        except Exception as error:  # noqa: BLE001 - it belongs to the future, whatever it is
+        except TableferryError as error:
             future.set_exception(error)
+        except Exception as error:  # noqa: BLE001 - it belongs to the future, whatever it is
+            future.set_exception(_foreign(error))
         finally:
             _sink = _ignore
         return future
@@ -181,6 +183,11 @@ class ProcessExecutor(Executor):
             worker.process.kill()
 
 
+def _foreign(error: Exception) -> RunFailed:
+    """An error that no task should raise: a failed run, and never an exit code that means more."""
+    return RunFailed(f"{type(error).__name__}: {error}")
+
+
 def _ending(code: int | None) -> str:
     if code is not None and code < 0:
         name = signal.Signals(-code).name
@@ -266,7 +273,7 @@ def serve(tasks_fd: int, answers_fd: int, preload: str) -> None:
         except TableferryError as error:
             answer = ("error", error)
         except Exception as error:  # noqa: BLE001 - foreign errors may not survive pickling
-            answer = ("error", RunFailed(f"{type(error).__name__}: {error}"))
+            answer = ("error", _foreign(error))
         answers.send(answer)
 
 

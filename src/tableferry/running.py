@@ -20,7 +20,7 @@ from tableferry.model import Schema, TableOutcome
 from tableferry.tasks import close_sessions
 
 # Below this a run is over before worker processes would have started.
-_SMALL_BYTES = 16 << 20
+_SMALL_BYTES = 4 << 20
 
 
 def default_workers() -> int:

@@ -49,7 +49,8 @@ def parse(array: pa.Array, kind: Kind) -> tuple[pa.Array, Mask | None, int]:
         values = cast(accepted, kind)
     except pa.ArrowInvalid:
         # A date that no calendar has, such as 30 February: find which.
-        impossible = np.array([not _casts(value, kind) for value in accepted], dtype=bool)
+        ones = (accepted.slice(i, 1) for i in range(len(accepted)))
+        impossible = np.array([not _casts(one, kind) for one in ones], dtype=bool)
         bad = impossible if bad is None else bad | impossible
         accepted = pc.if_else(pa.array(~bad), array, None)
         values = cast(accepted, kind)
@@ -83,9 +84,10 @@ def cast(array: pa.Array, kind: Kind) -> pa.Array:
     return moments.cast(pa.int64()).cast(arrow_type(kind))
 
 
-def _casts(value: pa.Scalar, kind: Kind) -> bool:
+def _casts(array: pa.Array, kind: Kind) -> bool:
+    # Never by way of a str: ten bytes that are no UTF-8 come as far as this.
     try:
-        cast(pa.array([value.as_py()], pa.string()), kind)
+        cast(array, kind)
     except pa.ArrowInvalid:
         return False
     return True

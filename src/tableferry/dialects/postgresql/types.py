@@ -82,9 +82,9 @@ def kind_of(declared: str) -> Kind | None:
     known to tell all (then the column is read and written as text)."""
     if declared in _KINDS:
         return _KINDS[declared]
-    if match := re.fullmatch(r"character varying\((\d+)\)", declared):
+    if match := re.fullmatch(r"character varying\(([1-9]\d*)\)", declared):
         return Kind("text", length=int(match[1]))
-    if match := re.fullmatch(r"numeric\((\d+),(-?\d+)\)", declared):
+    if match := re.fullmatch(r"numeric\(([1-9]\d*),(-?\d+)\)", declared):
         precision, scale = int(match[1]), int(match[2])
         return decimal(precision, scale) if 0 <= scale <= precision <= DECIMAL_DIGITS else NUMERIC
     return None

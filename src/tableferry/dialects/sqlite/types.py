@@ -53,6 +53,10 @@ _BY_NAME: dict[str, tuple[Kind, ...]] = {
     "GUID": (UUID, TEXT, INT, NUMERIC),
     "UNIQUEIDENTIFIER": (UUID, TEXT, INT, NUMERIC),
     "XML": (TEXT, INT, NUMERIC),
+    # Of NUMERIC affinity too, though they are meant for blobs.
+    "BINARY": (BYTES, TEXT, INT, NUMERIC),
+    "VARBINARY": (BYTES, TEXT, INT, NUMERIC),
+    "BYTEA": (BYTES, TEXT, INT, NUMERIC),
     # Sizes that the declaration states; INT and INTEGER are 64 bits in SQLite.
     "TINYINT": (Kind("int", bits=16), INT, NUMERIC),
     "SMALLINT": (Kind("int", bits=16), INT, NUMERIC),
@@ -61,6 +65,8 @@ _BY_NAME: dict[str, tuple[Kind, ...]] = {
     "INT4": (Kind("int", bits=32), INT, NUMERIC),
 }
 
+# Names whose arguments are digits: DEC, DECIMAL, NUMERIC, NUMBER.
+_DECIMALS = ("DEC", "NUM")
 # Characters up to which a declared length is taken for short.
 _SHORT = 1_000
 
@@ -111,7 +117,7 @@ def _declared_kinds(declared: str) -> tuple[Kind, ...]:
     group = affinity(declared)
     if group == "TEXT":
         return (Kind("text", length=arguments[0]), TEXT) if len(arguments) == 1 else (TEXT,)
-    if group == "NUMERIC" and arguments:
+    if group == "NUMERIC" and arguments and name.startswith(_DECIMALS):
         precision, scale = arguments[0], arguments[1] if len(arguments) > 1 else 0
         if 0 <= scale <= precision <= DECIMAL_DIGITS:
             return (decimal(precision, scale), NUMERIC)

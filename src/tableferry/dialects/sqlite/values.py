@@ -80,7 +80,10 @@ def reading(column: ReadColumn) -> Reading:
         return typed_reading(column)
     if kind.name in ("int", "bool"):
         return Reading((value,), ("0",), lambda arrays: _from_ints(arrays[0], kind))
-    if (kind.name == "float" and group == "REAL") or kind.name == "decimal":
+    # A whole number of up to 15 digits is the same in a double; of longer ones that would fit the
+    # decimal, the double has lost digits.
+    in_double = kind.name == "decimal" and kind.precision - kind.scale <= kinds.EXACT_DIGITS
+    if in_double or (kind.name == "float" and group == "REAL"):
         return Reading((value,), ("0.0",), lambda arrays: _from_doubles(arrays[0], kind))
     if (kind.name == "text" and group == "TEXT") or kind.name in (*temporal.KINDS, "uuid"):
         # No number prints as a date, a time or a UUID, so only blobs could pass for one.
