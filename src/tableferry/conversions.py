@@ -24,7 +24,8 @@ _FIRST = -62_135_596_800_000_000
 _END = 253_402_300_800_000_000
 _DAY = 86_400_000_000
 # Julian day number of 1970-01-01 00:00 UTC ("Date And Time Functions", sqlite.org).
-_JULIAN_EPOCH = 2_440_587.5
+# In milliseconds, as a whole number: the sum of a day and a fraction would round twice.
+_JULIAN_EPOCH_MS = 210_866_760_000_000.0
 _MICROSECONDS = {"epoch": 1_000_000, "epoch_ms": 1_000}
 
 _TRUE = frozenset({b"1", b"t", b"true", b"y", b"yes", b"on"})
@@ -51,11 +52,11 @@ def reals_to_moments(array: pa.Array, kind: Kind, method: str) -> pa.Array:
     values = array.fill_null(0.0).to_numpy(zero_copy_only=False)
     with np.errstate(invalid="ignore", over="ignore"):
         if method == "julian":
-            unit, scale, origin = 1_000, 86_400_000.0, _JULIAN_EPOCH
+            unit, scale, origin = 1_000, 86_400_000.0, _JULIAN_EPOCH_MS
         else:
             unit, scale, origin = 1, float(_MICROSECONDS[method]), 0.0
-        ticks = np.rint((values - origin) * scale)
-        same = ticks / scale + origin == values
+        ticks = np.rint(values * scale) - origin
+        same = (ticks + origin) / scale == values
         inside = same & (ticks >= _FIRST // unit) & (ticks < _END // unit)
     whole = np.where(inside, ticks, 0.0).astype(np.int64) * unit
     return _moments(whole, inside, array, kind)

@@ -20,6 +20,7 @@ from tableferry.model import Candidate, Kind
 from tableferry.rejects import RawText, Stored
 
 EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
+# How many units make a second.
 SECONDS = {"epoch": 1, "epoch_ms": 1_000}
 
 
@@ -47,8 +48,9 @@ def from_reals(values: list[float | None], kind: Kind, method: str) -> list[Any]
 @given(
     st.lists(st.integers(-(2**63), 2**63 - 1) | st.none(), max_size=5), st.sampled_from([1, 1000])
 )
-def test_integers_are_moments_or_nothing(values: list[int | None], unit: int) -> None:
-    method = "epoch" if unit == 1 else "epoch_ms"
+def test_integers_are_moments_or_nothing(values: list[int | None], milliseconds: bool) -> None:
+    method = "epoch_ms" if milliseconds else "epoch"
+    unit = SECONDS[method]
 
     def plain(value: int | None) -> dt.datetime | None:
         try:
