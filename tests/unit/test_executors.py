@@ -58,7 +58,9 @@ def test_inline_runs_here_and_at_once() -> None:
 
 def test_inline_keeps_an_error_for_the_future() -> None:
     future = InlineExecutor().submit(operator.truediv, 1, 0)
-    assert isinstance(future.exception(), ZeroDivisionError)
+    error = future.exception()
+    assert isinstance(error, RunFailed)
+    assert error.message == "ZeroDivisionError: division by zero"
 
 
 def test_inline_passes_events_on_while_a_task_runs() -> None:

@@ -249,8 +249,10 @@ def _installed() -> Path:
 def _claim(place: _Place) -> None:
     """Create DIR, or make sure that it is one of ours."""
     place.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    filled = any(place.directory.iterdir())
+    # Asked second: what another start has just put there is then seen as ours.
     ours = place.lock.exists() or place.passfile.exists()
-    if not ours and any(place.directory.iterdir()):
+    if filled and not ours:
         raise Refused(
             f"{place.directory} is not empty and holds no server of tableferry",
             hint="Name a new or an empty folder.",
