@@ -73,11 +73,16 @@ def parse(text: str, target: Dialect) -> CastRule:
         raise UsageError(f"--cast {text!r}: {method} does not make a {match['type']}.")
     return CastRule(
         text,
-        Candidate(kind, kind.name in _MERGING and not method, _method(kind, method)),
+        Candidate(kind, kind.name in _MERGING and not method, _method(kind, method), ruled=True),
         match["declared"] or "",
         match["table"] or "",
         match["column"] or "",
     )
+
+
+def makes(method: str, kind: Kind) -> bool:
+    """Whether values of this kind can be what a method made."""
+    return kind.name in (_BY_MEANING if method == "meaning" else _MAKES.get(method, frozenset()))
 
 
 def _method(kind: Kind, method: str) -> str:

@@ -533,12 +533,13 @@ class Loading:
 
 
 def _declared_types_kept(plan: TablePlan, survey: Survey) -> Survey:
-    """The survey as if all values fitted, but for columns that have no type to hold on to."""
+    """The survey as if all values fitted, but for columns that have no type to hold on to: none
+    declared, and none by a rule."""
     return replace(
         survey,
         findings=tuple(
             (replace(findings[0], misfits=0), *findings[1:])
-            if column.declared.strip()
+            if column.typed or findings[0].candidate.ruled
             else findings
             for column, findings in zip(plan.source.columns, survey.findings, strict=True)
         ),

@@ -55,6 +55,11 @@ class Column:
     generated: bool = False
     collation: str = ""
 
+    @property
+    def typed(self) -> bool:
+        """Whether the declared type says what the values are to be; SQLite's ANY does not."""
+        return self.declared.strip().upper() not in ("", "ANY")
+
 
 @dataclass(frozen=True, slots=True)
 class Key:
@@ -159,12 +164,14 @@ class Candidate:
 
     Values fit strictly when they are of the kind's own storage classes, so that converting back
     gives the same class. A candidate that ``merges`` takes other classes by their text as well,
-    and the report says so. ``using`` names a conversion by meaning that the user asked for.
+    and the report says so. ``using`` names a conversion by meaning that the user asked for, and
+    ``ruled`` is set where the candidate is the word of a rule and not of the declared type.
     """
 
     kind: Kind
     merges: bool = False
     using: str = ""
+    ruled: bool = field(default=False, compare=False)
 
 
 @dataclass(frozen=True, slots=True)

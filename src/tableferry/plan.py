@@ -283,7 +283,8 @@ def _widened(
     for i, (column, offer, choice) in enumerate(zip(table.columns, offers, choices, strict=True)):
         taken = offer[choice]
         # A column of no declared type was given one by its values, which changed nothing.
-        if choice == 0 or (not column.declared.strip() and not taken.merges):
+        open_choice = not (column.typed or offer[0].ruled)
+        if choice == 0 or (open_choice and not taken.merges):
             continue
         finding = survey.findings[i][0] if survey else None
         classes = survey.classes[i] if survey else frozenset[str]()

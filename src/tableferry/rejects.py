@@ -141,10 +141,19 @@ def _decoded(value: Any) -> Stored:
         if name == "text":
             return RawText(bytes.fromhex(text))
         if name == "real":
-            return float(text)
+            return _decoded(float(text))
         raise ValueError(name)
-    if isinstance(value, (bool, list)):
-        raise ValueError(value)
-    if value is None or isinstance(value, (int, float, str)):
-        return value
+    match value:
+        case bool():
+            raise ValueError(value)
+        case int() if not -(2**63) <= value < 2**63:
+            raise ValueError(value)
+        case float() if math.isnan(value):
+            raise ValueError(value)
+        case str():
+            # Half a surrogate pair, which JSON can write, is no text.
+            value.encode()
+            return value
+        case None | int() | float():
+            return value
     raise ValueError(value)

@@ -9,19 +9,29 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterator
 from contextlib import ExitStack, closing
+from dataclasses import replace
 from pathlib import Path
 from typing import cast
 
 import pyarrow as pa
 
 from tableferry import kinds
-from tableferry.casts import Offers, parse_all
+from tableferry.casts import CastRule, Offers, parse_all
 from tableferry.dialects import dialect_of
 from tableferry.dialects.base import Batch, Dialect, Endpoint, Session, TargetSession
 from tableferry.digest import BucketedDigest, Digest, digest_batch
 from tableferry.errors import Refused, UsageError
 from tableferry.events import Observer, PhaseBegins, PhaseEnds, Progress
-from tableferry.model import Candidate, Outcome, ReadColumn, Scan, Schema, Table, TableOutcome
+from tableferry.model import (
+    Candidate,
+    Column,
+    Outcome,
+    ReadColumn,
+    Scan,
+    Schema,
+    Table,
+    TableOutcome,
+)
 from tableferry.rejects import Stored, read_rows
 from tableferry.running import Clock, require_tables, status_of
 from tableferry.selection import Selection
@@ -57,7 +67,10 @@ def load_rejects(
         writer.prepare_load()
         writer.lock_run()
         names = [column.name for column, _, _ in pairs]
-        candidates = [candidate for _, _, candidate in pairs]
+        candidates = [
+            replace(candidate, merges=_merged(rules, mine, column))
+            for column, _, candidate in pairs
+        ]
         columns = tuple(
             ReadColumn(column, candidate.kind)
             for (_, column, _), candidate in zip(pairs, candidates, strict=True)
@@ -100,6 +113,13 @@ def load_rejects(
             versions=versions(),
             started=clock.started,
         )
+
+
+def _merged(rules: tuple[CastRule, ...], table: Table, column: Column) -> bool:
+    """Whether the migration may have taken several storage classes by their text: by a rule's
+    word, or because no type was declared that a row could have been rejected for."""
+    ruled = [rule.candidate.merges for rule in rules if rule.concerns(table, column)]
+    return ruled[-1] if ruled else not column.typed
 
 
 def _only_table(reader: Session, source: Endpoint, selection: Selection) -> Table:

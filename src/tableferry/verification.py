@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, Literal
 
-from tableferry.casts import CastRule, Offers, parse_all
+from tableferry.casts import CastRule, Offers, makes, parse_all
 from tableferry.comparison import Comparison, Side
 from tableferry.dialects import dialect_of
 from tableferry.dialects.base import Dialect, Endpoint
@@ -348,5 +348,9 @@ def _common_candidate(ends: Ends, table: Table, mine: Column, theirs: Column) ->
     are converted to it, where the storage class does not say, is for the user's rules."""
     if ends.target_dialect.name != "postgresql":
         return ends.source_dialect.candidates(mine)[0]
-    using = [rule.candidate.using for rule in ends.rules if rule.concerns(table, mine)]
-    return replace(ends.target_dialect.candidates(theirs)[0], using=using[-1] if using else "")
+    candidate = ends.target_dialect.candidates(theirs)[0]
+    ruled = [rule.candidate.using for rule in ends.rules if rule.concerns(table, mine)]
+    # A column that was widened in spite of its rule holds values as they were.
+    if ruled and makes(ruled[-1], candidate.kind):
+        return replace(candidate, using=ruled[-1])
+    return candidate

@@ -96,22 +96,18 @@ class SqliteSession(Session, Surveyor):
 
     def _read_rejecting(self, scan: Scan, part: Range) -> Iterator[Batch]:
         for values in self.survey(scan, part):
-            decoded = [
-                column.decode(Candidate(c.kind, c.merges, c.using))
-                for column, c in zip(values, scan.columns, strict=True)
-            ]
+            decoded = _decoded(scan, values)
             masks = [d.misfits for d in decoded if d.misfits is not None]
+            rejects: tuple[Reject, ...] = ()
+            if masks:
+                bad = np.logical_or.reduce(masks)
+                rejects = tuple(
+                    _reject(scan, values, decoded, row) for row in np.flatnonzero(bad).tolist()
+                )
+                # Once more without them, so that only what arrives is counted as respelled.
+                decoded = _decoded(scan, [column.filter(~bad) for column in values])
             respelled = tuple((i, d.respelled) for i, d in enumerate(decoded) if d.respelled)
-            if not masks:
-                yield Batch(tuple(d.array for d in decoded), respelled)
-                continue
-            bad = np.logical_or.reduce(masks)
-            kept = pa.array(~bad)
-            yield Batch(
-                tuple(d.array.filter(kept) for d in decoded),
-                respelled,
-                tuple(_reject(scan, values, decoded, row) for row in np.flatnonzero(bad).tolist()),
-            )
+            yield Batch(tuple(d.array for d in decoded), respelled, rejects)
 
     def survey(self, scan: Scan, part: Range) -> Iterator[tuple[TypedValues, ...]]:
         readings = [typed_reading(column) for column in scan.columns]
@@ -208,6 +204,13 @@ class SqliteSession(Session, Surveyor):
             if _MISMATCH.search(str(error)):
                 raise _misfit(scan) from error
             raise sqlite.translated(error, self._path, f"table {scan.table}") from error
+
+
+def _decoded(scan: Scan, values: Sequence[TypedValues]) -> list[Decoded]:
+    return [
+        column.decode(Candidate(c.kind, c.merges, c.using))
+        for column, c in zip(values, scan.columns, strict=True)
+    ]
 
 
 def _reject(

@@ -164,6 +164,11 @@ class TypedValues(ColumnValues):
     def __len__(self) -> int:
         return len(self._class)
 
+    def filter(self, kept: kinds.Mask) -> TypedValues:
+        mask = pa.array(kept)
+        arrays = (self._class, self._integer, self._real, self._text, self._blob)
+        return TypedValues([array.filter(mask) for array in arrays])
+
     def classes(self) -> frozenset[str]:
         return frozenset(pc.unique(self._class).to_pylist()) - {"null"}
 
