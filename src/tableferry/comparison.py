@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import Any, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 import pyarrow as pa
 
@@ -17,7 +17,7 @@ from tableferry.dialects.base import Endpoint
 from tableferry.digest import BucketedDigest
 from tableferry.errors import RunFailed
 from tableferry.jobs import Urgency
-from tableferry.model import Range, RangeDigest, Scan, TableName, TableOutcome
+from tableferry.model import Range, RangeDigest, Scan, TableOutcome
 from tableferry.tasks import FetchRows, Part, fetch_rows
 
 # Rows of one table that are read again at most to name its differences, on each side.
@@ -77,10 +77,6 @@ class Comparison:
         self._fetched: dict[int, list[pa.Table]] = {0: [], 1: []}
         self._awaited = 0
 
-    @property
-    def table(self) -> TableName:
-        return self.source.scan.table
-
     def conclude(self) -> None:
         """Once both sides are complete: the verdict, or first a second look at what differs."""
         for side in (self.source, self.target):
@@ -117,12 +113,12 @@ class Comparison:
         )
         self._done(outcome)
 
-    def _outcome(self, verdict: str) -> TableOutcome:
+    def _outcome(self, verdict: Literal["verified", "differs"]) -> TableOutcome:
         source, target = self.source.digest.digest, self.target.digest.digest
         return TableOutcome(
             source=str(self.source.scan.table),
             target=str(self.target.scan.table),
-            verdict="verified" if verdict == "verified" else "differs",
+            verdict=verdict,
             source_rows=source.rows + self.source.rejected,
             target_rows=target.rows,
             rejected=self.source.rejected,

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 from tableferry.dialects.base import TargetSession
 from tableferry.model import Range, TableName
+from tableferry.sql import quote
 
 RUN = "tableferry_run"
 TABLES = "tableferry_tables"
@@ -26,7 +27,7 @@ class Ledger:
     schema: str
 
     def _name(self, table: str) -> str:
-        return f"{_quote(self.schema)}.{table}"
+        return f"{quote(self.schema)}.{table}"
 
     @property
     def tables(self) -> tuple[TableName, ...]:
@@ -80,10 +81,6 @@ class Ledger:
             f"UPDATE {self._name(RANGES)} SET row_count = {rows}, digest = {_literal(digest)} "
             f"WHERE table_name = {_literal(table.name)} AND range_number = {part.number}"
         )
-
-
-def _quote(name: str) -> str:
-    return '"' + name.replace('"', '""') + '"'
 
 
 def _literal(text: str) -> str:

@@ -8,6 +8,7 @@ as kinds, and how to store kinds in its own native types.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal, TypeAlias
 
@@ -174,6 +175,13 @@ class Candidate:
     ruled: bool = field(default=False, compare=False)
 
 
+def ranges_at(bounds: Sequence[int]) -> tuple[Range, ...]:
+    """The ranges between ascending bounds, the first and the last without an end."""
+    lowers: list[int | None] = [None, *bounds]
+    uppers: list[int | None] = [*bounds, None]
+    return tuple(Range(i, *ends) for i, ends in enumerate(zip(lowers, uppers, strict=True)))
+
+
 @dataclass(frozen=True, slots=True)
 class ReadColumn:
     """A column and what it is to be read as; see Candidate."""
@@ -229,19 +237,24 @@ class TablePlan:
         key = self.source.primary_key
         positions = tuple(names.index(name) for name in key.columns) if key else ()
         return TablePair(
-            replace(_scan(self.source, self.candidates, positions), rejecting=self.rejecting),
-            _scan(self.target, self.candidates, positions),
+            replace(
+                scan_of(self.source, self._read(self.source), positions), rejecting=self.rejecting
+            ),
+            scan_of(self.target, self._read(self.target), positions),
             self.generation,
         )
 
+    def _read(self, side: Table) -> tuple[ReadColumn, ...]:
+        return tuple(
+            ReadColumn(column, candidate.kind, candidate.merges, candidate.using)
+            for column, candidate in zip(side.columns, self.candidates, strict=True)
+        )
 
-def _scan(side: Table, candidates: tuple[Candidate, ...], key: tuple[int, ...]) -> Scan:
-    columns = tuple(
-        ReadColumn(column, candidate.kind, candidate.merges, candidate.using)
-        for column, candidate in zip(side.columns, candidates, strict=True)
-    )
-    row_bytes = side.size // max(side.rows, 1)
-    return Scan(side.name, columns, key, side.locator, row_bytes, side.long_columns)
+
+def scan_of(table: Table, columns: tuple[ReadColumn, ...], key: tuple[int, ...]) -> Scan:
+    """A scan of the table's ``columns``, among which ``key`` holds positions."""
+    row_bytes = table.size // max(table.rows, 1)
+    return Scan(table.name, columns, key, table.locator, row_bytes, table.long_columns)
 
 
 @dataclass(frozen=True, slots=True)
@@ -382,6 +395,3 @@ class Outcome:
     @property
     def verified(self) -> bool:
         return self.status == "verified"
-
-    def with_warning(self, text: str) -> Outcome:
-        return replace(self, warnings=(*self.warnings, text))

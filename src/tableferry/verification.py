@@ -32,6 +32,7 @@ from tableferry.model import (
     Table,
     TableName,
     TableOutcome,
+    scan_of,
 )
 from tableferry.plan import column_names
 from tableferry.running import (
@@ -202,14 +203,7 @@ class _TableCheck:
         positions = (
             tuple(map(names.index, key.columns)) if key and set(key.columns) <= set(names) else ()
         )
-        return Scan(
-            table.name,
-            columns,
-            positions,
-            table.locator,
-            table.size // max(table.rows, 1),
-            table.long_columns,
-        )
+        return scan_of(table, columns, positions)
 
     def _add(
         self,

@@ -17,6 +17,7 @@ from tableferry.model import (
     Table,
     TableName,
 )
+from tableferry.sql import quote
 
 T = TableName("app", "t")
 TEXT = st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=20)
@@ -26,7 +27,7 @@ TEXT = st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=2
 @example('"')
 @example('a"; DROP TABLE t; --')
 def test_quote(name: str) -> None:
-    quoted = ddl.quote(name)
+    quoted = quote(name)
     assert (quoted[0], quoted[-1]) == ('"', '"')
     # No quote inside stands alone, so the name cannot end early.
     assert quoted[1:-1].replace('""', "") == name.replace('"', "")

@@ -170,7 +170,7 @@ def test_verbose_names_each_with_its_reason() -> None:
 
 def test_warnings_and_odd_names_are_no_markup() -> None:
     odd = replace(VERIFIED, source="[bold]t[/bold]", verdict="not verified")
-    text = shown(outcome(odd).with_warning("Only in the target: [red]x[/red]"))
+    text = shown(replace(outcome(odd), warnings=("Only in the target: [red]x[/red]",)))
     assert "[bold]t[/bold]" in text
     assert "Only in the target: [red]x[/red]" in text
 

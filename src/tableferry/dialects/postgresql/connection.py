@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -15,6 +15,7 @@ from tableferry.dialects.base import Endpoint
 from tableferry.dialects.postgresql.ddl import literal
 from tableferry.errors import DatabaseError, Refused, TableferryError
 from tableferry.redaction import redact
+from tableferry.sql import quote
 
 # Pinned in every session, whatever the role, the database or the server has set: the text forms
 # that are read and written depend on them, and a cursor left idle must not be ended.
@@ -52,17 +53,20 @@ def connect(endpoint: Endpoint) -> adbc_driver_postgresql.dbapi.Connection:
         try:
             settings = dict(_SETTINGS, application_name=f"tableferry {endpoint.purpose}".strip())
             if address.schema:
-                settings["search_path"] = '"' + address.schema.replace('"', '""') + '"'
-            calls = ", ".join(
-                f"set_config({literal(name)}, {literal(value)}, false)"
-                for name, value in settings.items()
-            )
-            run(connection, f"SELECT {calls}")
+                settings["search_path"] = quote(address.schema)
+            run(connection, set_all(settings))
             connection.commit()
         except BaseException:
             connection.close()
             raise
     return connection
+
+
+def set_all(settings: Mapping[str, str], *, local: bool = False) -> str:
+    """One statement that sets them all, for the session or for this transaction alone."""
+    scope = "true" if local else "false"
+    calls = (f"set_config({literal(k)}, {literal(v)}, {scope})" for k, v in settings.items())
+    return f"SELECT {', '.join(calls)}"
 
 
 def run(connection: adbc_driver_postgresql.dbapi.Connection, statement: str) -> None:

@@ -5,12 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from tableferry.model import ForeignKey, Index, Key, Table, TableName
+from tableferry.sql import quote
 
 _MAX_BIGINT = 2**63 - 1
-
-
-def quote(name: str) -> str:
-    return '"' + name.replace('"', '""') + '"'
 
 
 def literal(text: str) -> str:

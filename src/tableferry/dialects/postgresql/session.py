@@ -10,10 +10,11 @@ import pyarrow as pa
 from tableferry.dialects.base import Batch, Endpoint, TargetSession
 from tableferry.dialects.postgresql import catalog
 from tableferry.dialects.postgresql import connection as postgres
-from tableferry.dialects.postgresql.ddl import literal, qualified, quote
+from tableferry.dialects.postgresql.ddl import literal, qualified
 from tableferry.dialects.postgresql.values import misfits, reading, storing
 from tableferry.errors import DatabaseError, MisfitFound, Refused
-from tableferry.model import Range, ReadColumn, Scan, Schema, Table, TableName
+from tableferry.model import Range, ReadColumn, Scan, Schema, Table, TableName, ranges_at
+from tableferry.sql import quote
 
 _RANGE_PAGES = 8_192
 _STAGE = "tableferry_stage"
@@ -28,6 +29,11 @@ _LOAD_SETTINGS = {
     "maintenance_work_mem": "256MB",
 }
 
+_NO_INDEX = {
+    "enable_indexscan": "off",
+    "enable_indexonlyscan": "off",
+    "enable_bitmapscan": "off",
+}
 # Milliseconds after which a statement under way notices that its worker is gone.
 _CLIENT_CHECK = 1_000
 
@@ -118,11 +124,7 @@ class PostgresSession(TargetSession):
             return catalog.referring_from_outside(self._connection, tables)
 
     def prepare_load(self) -> None:
-        calls = ", ".join(
-            f"set_config({literal(name)}, {literal(value)}, false)"
-            for name, value in _LOAD_SETTINGS.items()
-        )
-        self.execute(f"SELECT {calls}")
+        self.execute(postgres.set_all(_LOAD_SETTINGS))
         self.commit()
         try:
             # A server whose platform cannot watch its clients refuses any value but 0.
@@ -145,12 +147,7 @@ class PostgresSession(TargetSession):
     def count(self, table: TableName) -> int:
         # Off only for this statement: a damaged index must not answer for the table.
         with postgres.errors(self._endpoint, f"table {table}"):
-            postgres.run(
-                self._connection,
-                "SELECT set_config('enable_indexscan', 'off', true), "
-                "set_config('enable_indexonlyscan', 'off', true), "
-                "set_config('enable_bitmapscan', 'off', true)",
-            )
+            postgres.run(self._connection, postgres.set_all(_NO_INDEX, local=True))
             query = f"SELECT count(*) AS n FROM {qualified(table)}"
             return int(postgres.rows(self._connection, query)[0]["n"])
 
@@ -159,9 +156,7 @@ class PostgresSession(TargetSession):
         with postgres.errors(self._endpoint, f"table {table.name}"):
             pages = int(postgres.rows(self._connection, query)[0]["n"]) // catalog.PAGE_BYTES
         bounds = list(range(_RANGE_PAGES, pages - _RANGE_PAGES // 2, _RANGE_PAGES))
-        lowers: list[int | None] = [None, *bounds]
-        uppers: list[int | None] = [*bounds, None]
-        return tuple(Range(i, *ends) for i, ends in enumerate(zip(lowers, uppers, strict=True)))
+        return ranges_at(bounds)
 
     def read(self, scan: Scan, part: Range) -> Iterator[Batch]:
         readings = [reading(column) for column in scan.columns]

@@ -14,10 +14,10 @@ import numpy as np
 import pyarrow as pa
 
 from tableferry import kinds, temporal
-from tableferry.dialects.postgresql.ddl import quote
 from tableferry.dialects.postgresql.types import kind_of
 from tableferry.errors import MisfitFound
 from tableferry.model import Kind, ReadColumn
+from tableferry.sql import quote
 
 _INTS = {"smallint": pa.int16(), "integer": pa.int32(), "bigint": pa.int64()}
 

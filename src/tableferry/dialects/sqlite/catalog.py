@@ -16,7 +16,7 @@ import adbc_driver_sqlite.dbapi
 
 from tableferry.dialects.sqlite.connection import rows
 from tableferry.dialects.sqlite.types import may_be_long
-from tableferry.dialects.sqlite.values import joined, quote
+from tableferry.dialects.sqlite.values import joined
 from tableferry.model import (
     Column,
     ForeignKey,
@@ -29,6 +29,7 @@ from tableferry.model import (
     Table,
     TableName,
 )
+from tableferry.sql import quote
 
 _SCHEMA = "main"
 _GENERATED = (2, 3)  # table_xinfo.hidden: virtual, stored

@@ -20,13 +20,13 @@ from tableferry.dialects.sqlite.values import (
     Reading,
     TypedValues,
     joined,
-    quote,
     reading,
     typed_reading,
 )
 from tableferry.errors import DatabaseError, MisfitFound, TableferryError
-from tableferry.model import Candidate, Range, Scan, Schema, Table, TableName
+from tableferry.model import Candidate, Range, Scan, Schema, Table, TableName, ranges_at
 from tableferry.rejects import Reject
+from tableferry.sql import quote
 
 # Bounds of a record batch: as many rows as fill about this many bytes, so that neither tiny
 # batches cost overhead nor wide rows multiply into gigabytes.
@@ -237,9 +237,7 @@ def cut(low: int, high: int, parts: int) -> tuple[Range, ...]:
     no row is outside and the largest rowid needs no successor."""
     width = (high - low) // parts + 1
     bounds = [low + width * i for i in range(1, parts) if low + width * i <= high]
-    lowers: list[int | None] = [None, *bounds]
-    uppers: list[int | None] = [*bounds, None]
-    return tuple(Range(i, *ends) for i, ends in enumerate(zip(lowers, uppers, strict=True)))
+    return ranges_at(bounds)
 
 
 def _groups(readings: Sequence[Reading]) -> list[list[Reading]]:

@@ -30,6 +30,7 @@ from tableferry.dialects.base import ColumnValues, Decoded
 from tableferry.dialects.sqlite.types import affinity
 from tableferry.model import Candidate, Column, Kind, ReadColumn
 from tableferry.rejects import RawText, Stored
+from tableferry.sql import quote
 
 HEADER_TYPES: dict[str, pa.DataType] = {
     "0": pa.int64(),
@@ -50,10 +51,6 @@ class Reading:
     headers: tuple[str, ...]
     decode: Callable[[Sequence[pa.Array]], Decoded]
     guard: str = ""
-
-
-def quote(name: str) -> str:
-    return '"' + name.replace('"', '""') + '"'
 
 
 def joined(expressions: Sequence[str], operator: str) -> str:
