@@ -253,7 +253,7 @@ class _TableCheck:
             return
         # Values that no reading makes fit: they cannot be equal to anything on the other side.
         mine = self._sides[0]
-        candidates = tuple((Candidate(c.kind, merges=True),) for c in mine.scan.columns)
+        candidates = tuple((Candidate(c.kind, True, c.using),) for c in mine.scan.columns)
         found: list[Survey] = []
         self._sides = (replace(mine), replace(self._sides[1]))
 

@@ -82,3 +82,22 @@ def test_rejected_rows_are_set_aside_mended_and_loaded(
         (2, "2024-05-05", "abc"),
         (3, None, "abc"),
     ]
+
+
+def test_a_ruled_column_is_no_difference_beside_one_that_differs(
+    any_database: Server, tmp_path: Path
+) -> None:
+    source = sqlite_file(
+        tmp_path / "a.db",
+        "CREATE TABLE t (id INTEGER PRIMARY KEY, s INTEGER, n INTEGER);"
+        "INSERT INTO t VALUES (1, 1700000000, 5), (2, 1700000001, 6);",
+    )
+    rule = ("--cast", "t.s to timestamp using epoch")
+    ferried(source, any_database, *rule)
+    any_database.run("ALTER TABLE t ALTER n TYPE date USING '2024-01-01'")
+
+    run = ferry(source, any_database, "--verify", *rule)
+
+    assert run.code == 1
+    listed = run.report["tables"][0]["differences"]["listed"]
+    assert {difference["column"] for difference in listed} == {"n"}
