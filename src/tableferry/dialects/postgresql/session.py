@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 import pyarrow as pa
 
@@ -42,6 +42,7 @@ class PostgresSession(TargetSession):
     def __init__(self, endpoint: Endpoint) -> None:
         self._endpoint = endpoint
         self._schema = postgres.address_of(endpoint).schema or "public"
+        self._holds_run_lock = False
         self._connection = postgres.connect(endpoint)
         try:
             self._begin()
@@ -62,7 +63,18 @@ class PostgresSession(TargetSession):
         return self._schema
 
     def close(self) -> None:
-        self._connection.close()
+        try:
+            if self._holds_run_lock:
+                self._unlock_run()
+        finally:
+            self._connection.close()
+
+    def _unlock_run(self) -> None:
+        """Lets the next run in before the session is gone: the server takes its time to notice
+        the end of one. Where the session is lost, so is its lock."""
+        with suppress(DatabaseError):
+            self.rollback()
+            self.execute("SELECT pg_advisory_unlock_all()")
 
     def execute(self, statement: str) -> None:
         with postgres.errors(self._endpoint):
@@ -111,6 +123,7 @@ class PostgresSession(TargetSession):
             raise Refused(
                 f"Another run is writing to {self._endpoint}.", hint="Wait until it has ended."
             )
+        self._holds_run_lock = True
         self.commit()
 
     def holds_rows(self, table: TableName) -> bool:
