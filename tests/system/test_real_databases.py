@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+import shutil
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,17 @@ pytestmark = needs_shared
 
 
 @pytest.fixture
+def sample(tmp_path: Path) -> Callable[[str], Path]:
+    """A copy of a sample database for one test alone: a migration keeps every other writer, and
+    so every other migration, away from its source."""
+
+    def copied(name: str) -> Path:
+        return Path(shutil.copyfile(SHARED / f"{name}.sqlite", tmp_path / f"{name}.sqlite"))
+
+    return copied
+
+
+@pytest.fixture
 def twin(server: Server) -> Iterator[Server]:
     """Chinook as its authors wrote it for PostgreSQL."""
     script = (SHARED / "chinook_postgresql.sql").read_text()
@@ -35,8 +47,8 @@ def twin(server: Server) -> Iterator[Server]:
 
 
 @pytest.mark.parametrize("name", ["chinook", "northwind", "elements"])
-def test_arrives_whole(database: Server, name: str) -> None:
-    source = SHARED / f"{name}.sqlite"
+def test_arrives_whole(database: Server, name: str, sample: Callable[[str], Path]) -> None:
+    source = sample(name)
     before = source.read_bytes()
 
     run = ferried(source, database)
@@ -57,14 +69,18 @@ def test_arrives_whole(database: Server, name: str) -> None:
     assert _plain_indexes(database) == _sqlite_indexes(source)
 
 
-def test_chinook_equals_its_twin(database: Server, twin: Server) -> None:
-    ferried(SHARED / "chinook.sqlite", database)
+def test_chinook_equals_its_twin(
+    database: Server, twin: Server, sample: Callable[[str], Path]
+) -> None:
+    ferried(sample("chinook"), database)
 
     assert independent_differences("--twin", database.url, twin.url) == {}
 
 
-def test_the_comparison_itself_sees_one_changed_value(any_database: Server) -> None:
-    source = SHARED / "northwind.sqlite"
+def test_the_comparison_itself_sees_one_changed_value(
+    any_database: Server, sample: Callable[[str], Path]
+) -> None:
+    source = sample("northwind")
     ferried(source, any_database)
     any_database.run("""UPDATE "Orders" SET "Freight" = "Freight" + 0.01 WHERE "OrderID" = 10248""")
 
@@ -74,8 +90,10 @@ def test_the_comparison_itself_sees_one_changed_value(any_database: Server) -> N
     assert len(found["Orders"]["missing"]) == len(found["Orders"]["extra"]) == 1
 
 
-def test_what_cannot_be_carried_is_named(any_database: Server) -> None:
-    source = SHARED / "northwind.sqlite"
+def test_what_cannot_be_carried_is_named(
+    any_database: Server, sample: Callable[[str], Path]
+) -> None:
+    source = sample("northwind")
 
     run = ferried(source, any_database)
 
@@ -85,8 +103,10 @@ def test_what_cannot_be_carried_is_named(any_database: Server) -> None:
     assert ("Order Details", "Discount") in run.left_behind("default")
 
 
-def test_the_next_identity_continues_the_sequence(database: Server) -> None:
-    ferried(SHARED / "northwind.sqlite", database)
+def test_the_next_identity_continues_the_sequence(
+    database: Server, sample: Callable[[str], Path]
+) -> None:
+    ferried(sample("northwind"), database)
 
     for table, key, filled, value in [
         ("Orders", "OrderID", "ShipName", 11078),
@@ -97,8 +117,8 @@ def test_the_next_identity_continues_the_sequence(database: Server) -> None:
         assert database.rows(insert) == [(value,)]
 
 
-def test_everything_was_analysed(database: Server) -> None:
-    source = SHARED / "elements.sqlite"
+def test_everything_was_analysed(database: Server, sample: Callable[[str], Path]) -> None:
+    source = sample("elements")
     ferried(source, database)
 
     estimated: dict[str, float] = dict(
