@@ -195,6 +195,12 @@ def _has_nul(array: pa.Array) -> bool:
     return b"\0" in memoryview(data)[start:end].tobytes()
 
 
+def either(*masks: Mask | None) -> Mask | None:
+    """What any of the masks has set; None where that is nothing."""
+    set_somewhere = [mask for mask in masks if mask is not None and mask.any()]
+    return np.logical_or.reduce(set_somewhere) if set_somewhere else None
+
+
 def _mask_or_none(mask: npt.NDArray[Any]) -> Mask | None:
     return mask if mask.any() else None
 
@@ -213,7 +219,8 @@ def doubles_to_decimal(array: pa.Array, precision: int, scale: int) -> tuple[pa.
     n / 10^scale (one correctly rounded division of two exact doubles) is d again, no other
     decimal of at most 15 digits has d for its nearest double, so n * 10^-scale is the shortest.
     The few values beyond 15 digits go through Python's repr, which is shortest by definition.
-    Doubles from 2^53 on are misfits here: an integer may have been rounded to reach them.
+    Doubles from 2^53 on are misfits here: an integer may have been rounded to reach them. So is
+    -0.0, whose sign no decimal has.
 
     Returns the array (NULL for a misfit) and the misfits.
     """
@@ -233,8 +240,14 @@ def doubles_to_decimal(array: pa.Array, precision: int, scale: int) -> tuple[pa.
                 bad[i] = True
             else:
                 units[i] = exact
-        bad = _mask_or_none(bad)
+    bad = either(bad, negative_zeros(doubles))
     return decimals_from_units(units, _nulled(array, bad), precision, scale), bad
+
+
+def negative_zeros(doubles: npt.NDArray[np.float64]) -> Mask | None:
+    """Which values are -0.0."""
+    zeros = doubles == 0.0
+    return _mask_or_none(zeros & np.signbit(doubles)) if zeros.any() else None
 
 
 def _shortest_units(value: float, precision: int, scale: int) -> int | None:

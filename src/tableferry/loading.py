@@ -320,8 +320,7 @@ class Loading:
         self.plan = next_generation(old, new)
         if self.plan.table(name).generation == load.plan.generation:
             raise RunFailed(
-                f"Table {name}: {load.source.count} rows are counted, but "
-                f"{load.source.rows} were read, and all values fit.",
+                _misread(load),
                 hint="An index or the file may be damaged: run PRAGMA integrity_check.",
             )
         for table in self.plan.tables:
@@ -530,6 +529,16 @@ class Loading:
             load.seconds[phase] = now - load.began[phase]
             self._spans[phase] = (self._spans[phase][0], now)
             self._observe(PhaseEnds(phase, load.plan.source.name))
+
+
+def _misread(load: _Load) -> str:
+    name = load.plan.source.name
+    if load.source.count is None:
+        return f"Table {name}: a value was read that does not fit, and then all values fitted."
+    return (
+        f"Table {name}: {load.source.count} rows are counted, but {load.source.rows} were read, "
+        "and all values fit."
+    )
 
 
 def _declared_types_kept(plan: TablePlan, survey: Survey) -> Survey:

@@ -11,6 +11,7 @@ hexadecimal), and an infinite real {"real": "inf"}.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 import os
@@ -23,6 +24,9 @@ from urllib.parse import quote
 
 from tableferry.errors import UsageError
 from tableferry.model import Range, TableName, TablePair
+
+# File systems take names of 255 bytes; an ending and a range's number need some.
+_LONGEST = 200
 
 # A value of SQLite: None, int, float, str, bytes (a blob), or RawText (text that is no UTF-8).
 Stored: TypeAlias = "int | float | str | bytes | RawText | None"
@@ -53,7 +57,10 @@ class RejectFolder:
     path: str
 
     def file(self, table: TableName) -> Path:
-        return Path(self.path, quote(str(table), safe=" ") + ".jsonl")
+        name = quote(str(table), safe=" ")
+        if len(name) > _LONGEST:
+            name = f"{name[:_LONGEST]}-{hashlib.sha256(str(table).encode()).hexdigest()[:8]}"
+        return Path(self.path, name + ".jsonl")
 
     def _part(self, table: TableName, generation: int, number: int) -> Path:
         return self.file(table).with_suffix(f".{generation}.{number}.part")

@@ -253,19 +253,36 @@ class _TableCheck:
             return
         # Values that no reading makes fit: they cannot be equal to anything on the other side.
         mine = self._sides[0]
-        candidates = tuple((Candidate(c.kind, True, c.using),) for c in mine.scan.columns)
+        candidates = tuple(_readings(column) for column in mine.scan.columns)
         found: list[Survey] = []
         self._sides = (replace(mine), replace(self._sides[1]))
 
         def surveyed(survey: Survey) -> None:
             found.append(survey)
             if len(found) == len(mine.ranges):
-                self._compared(self._misfit_outcome(sum(found[1:], found[0])))
+                self._surveyed(sum(found[1:], found[0]))
 
         for part in mine.ranges:
             self._add(
                 survey_range, SurveyRange(mine.endpoint, mine.scan, candidates, part), surveyed
             )
+
+    def _surveyed(self, survey: Survey) -> None:
+        chosen = [
+            next((finding.candidate for finding in findings if not finding.misfits), None)
+            for findings in survey.findings
+        ]
+        before = [candidate.using for _, _, candidate in self._pairs]
+        if None in chosen or before == [c.using for c in chosen if c is not None]:
+            self._compared(self._misfit_outcome(survey))
+            return
+        self._pairs = [
+            (mine, theirs, candidate)
+            for (mine, theirs, _), candidate in zip(self._pairs, chosen, strict=True)
+            if candidate is not None
+        ]
+        ranges = tuple(side.ranges for side in self._sides)
+        self.begin((ranges[0], ranges[1]))
 
     def _misfit_outcome(self, survey: Survey) -> TableOutcome:
         name = str(self._mine.name)
@@ -307,6 +324,13 @@ class _TableCheck:
                 differences=(*self._unmatched, *outcome.differences),
             )
         self._outcomes[self._mine.name] = outcome
+
+
+def _readings(column: ReadColumn) -> tuple[Candidate, ...]:
+    """What is tried on values that did not fit: the rule's conversion, and none, since the column
+    may have come to its type in spite of the rule."""
+    plain = Candidate(column.kind, merges=True)
+    return (replace(plain, using=column.using), plain) if column.using else (plain,)
 
 
 ColumnPair = tuple[Column, Column, Candidate]

@@ -258,9 +258,35 @@ def test_a_misfit_of_a_rule_widens(any_database: Server, tmp_path: Path, declare
     assert ferry(source, any_database, "--verify", *rules).code == 0
 
 
+@pytest.mark.parametrize("declared", ["DATETIME", "TIMESTAMPTZ"])
+def test_verify_follows_a_column_that_came_to_its_type_in_spite_of_its_rule(
+    any_database: Server, tmp_path: Path, declared: str
+) -> None:
+    """The rule's conversion fits no value of one table, and all of the other."""
+    zone = "Z" if declared == "TIMESTAMPTZ" else ""
+    texts: Case = (declared, [f"'2024-02-29 12:00:00{zone}'", "NULL"], "", "", [], 0)
+    epochs: Case = ("INTEGER", ["1700000000", "NULL"], "", "", [], 0)
+    source = made(tmp_path / "source.db", {"texts": texts, "epochs": epochs})
+    rules = flags("*.v to timestamptz using epoch")
+    ferried(source, any_database, *rules)
+    assert column_type(any_database, "texts").startswith("timestamp")
+
+    assert ferry(source, any_database, "--verify", *rules).code == 0
+
+    any_database.run("UPDATE texts SET v = v + interval '1 second' WHERE id = 0")
+    run = ferry(source, any_database, "--verify", *rules)
+    assert run.code == 1
+    (difference,) = run.differences("texts")
+    assert (difference["what"], difference["key"]) == ("changed", {"id": "0"})
+    assert run.differences("epochs") == []
+
+
 @pytest.mark.parametrize(
     ("literal", "rule"),
     [
+        ("-0.0", "numeric"),
+        ("-0.0", "numeric(10,2)"),
+        ("12", "numeric(1)"),
         ("2147483648", "integer"),
         ("'maybe'", "boolean"),
         ("86401", "date using epoch"),

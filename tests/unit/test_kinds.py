@@ -36,8 +36,9 @@ def sliced(array: pa.Array, offset: int) -> pa.Array:
 
 
 def fits_decimal(value: float, precision: int, scale: int) -> bool:
-    """The rule in plain words: below 2^53, and the shortest decimal has no more digits."""
-    if not abs(value) < 2**53:
+    """The rule in plain words: below 2^53, not -0.0, and the shortest decimal has no more
+    digits."""
+    if not abs(value) < 2**53 or (value == 0 and math.copysign(1, value) < 0):
         return False
     units = Decimal(repr(value)).scaleb(scale)
     return units == units.to_integral_value() and abs(units) < 10**precision

@@ -243,3 +243,13 @@ def test_an_earlier_run_leaves_nothing_in_the_file(tmp_path: Path) -> None:
         folder.set_aside(pair("t", generation), Range(0), [rejected({"n": n})])
         file = folder.join(pair("t", generation), [Range(0)])
     assert list(read_rows(file, ["n"])) == [{"n": 2}]
+
+
+def test_a_long_name_has_a_file_of_its_own(tmp_path: Path) -> None:
+    """File systems take names of up to 255 bytes, and ä is six once it is percent-encoded."""
+    folder = RejectFolder(str(tmp_path))
+    names = [TableName("main", "ä" * 100 + ending) for ending in ("", "1", "2")]
+    files = [folder.file(name) for name in names]
+    assert len(set(files)) == 3
+    for file in files:
+        file.write_text("")

@@ -113,6 +113,9 @@ def kind_named(text: str) -> Kind | None:
         return None
     name = " ".join(match[1].split())
     arguments = re.sub(r"\s", "", match[2] or "")
+    if name in ("numeric", "decimal") and re.fullmatch(r"\(\d+\)", arguments):
+        # Without a scale there are no digits after the point (section 8.1.2).
+        arguments = f"{arguments[:-1]},0)"
     return kind_of(_ALIASES.get(name, name) + arguments)
 
 

@@ -208,7 +208,7 @@ class TypedValues(ColumnValues):
         taken = _MERGED_CLASSES.get(kind.name, own) if candidate.merges else own
         strangers = self._outside(taken)
         decoded = self._decode_taken(kind, candidate.merges)
-        bad = _either(strangers, decoded.misfits, kinds.misfits(decoded.array, kind))
+        bad = kinds.either(strangers, decoded.misfits, kinds.misfits(decoded.array, kind))
         return Decoded(decoded.array, bad, decoded.respelled)
 
     def _by_meaning(self, kind: Kind, method: str) -> Decoded:
@@ -233,7 +233,7 @@ class TypedValues(ColumnValues):
                 converted = len(array) - array.null_count
         meaningless = pc.and_(array.is_null(), pc.not_equal(self._class, "null"))
         bad = np.asarray(meaningless.to_numpy(zero_copy_only=False), dtype=bool)
-        return Decoded(array, _either(bad, kinds.misfits(array, kind)), converted)
+        return Decoded(array, kinds.either(bad, kinds.misfits(array, kind)), converted)
 
     def _outside(self, taken: frozenset[str]) -> kinds.Mask | None:
         if self.classes() <= taken:
@@ -252,7 +252,7 @@ class TypedValues(ColumnValues):
             case "decimal":
                 return self._decimals(kind)
             case "numeric":
-                return Decoded(self._numerics())
+                return self._numerics()
             case "text":
                 return Decoded(self._as_text() if merges else self._text)
             case "bytes":
@@ -272,15 +272,16 @@ class TypedValues(ColumnValues):
         too_long = (integers >= whole) | (integers <= -whole)
         units = np.where(too_long, 0, integers) * 10**kind.scale
         exact = kinds.decimals_from_units(units, self._integer, kind.precision, kind.scale)
-        return Decoded(pc.coalesce(reals, exact), _either(bad, too_long))
+        return Decoded(pc.coalesce(reals, exact), kinds.either(bad, too_long))
 
-    def _numerics(self) -> pa.Array:
+    def _numerics(self) -> Decoded:
         # repr is the shortest decimal that reads back as the same double.
         texts = [
             str(i) if i is not None else None if r is None else _numeric(r)
             for i, r in zip(self._integer.to_pylist(), self._real.to_pylist(), strict=True)
         ]
-        return pa.array(texts, pa.string())
+        reals = self._real.fill_null(1.0).to_numpy(zero_copy_only=False)
+        return Decoded(pa.array(texts, pa.string()), kinds.negative_zeros(reals))
 
     def _numbers_as_text(self) -> pa.Array:
         texts = [None if r is None else repr(r) for r in self._real.to_pylist()]
@@ -329,9 +330,3 @@ def _text_bytes(value: Stored) -> bytes | None:
 
 def _numeric(value: float) -> str:
     return kinds.canonical_numeric(Decimal(repr(value)))
-
-
-def _either(*masks: kinds.Mask | None) -> kinds.Mask | None:
-    """What any of the masks has set; None where that is nothing."""
-    set_somewhere = [mask for mask in masks if mask is not None and mask.any()]
-    return np.logical_or.reduce(set_somewhere) if set_somewhere else None
