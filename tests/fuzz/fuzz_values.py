@@ -268,6 +268,8 @@ def _would_fit(value: Stored, candidate: Candidate) -> bool:
             return value in (0, 1)
         case int() if kind.name == "float":
             return candidate.merges and abs(value) <= 1 << 53
+        case float() if kind.name in ("decimal", "numeric") and repr(value) == "-0.0":
+            return False
         case int() | float() if kind.name == "decimal":
             return _is_decimal(value, kind)
         case int() | float() if kind.name == "numeric":
