@@ -35,7 +35,8 @@ from tableferry.dialects.sqlite import session as sqlite_session
 from tableferry.dialects.sqlite.values import Reading
 from tableferry.ledger import Ledger
 from tableferry.model import Plan, Range, ReadColumn, Schema, TablePlan
-from tableferry.plan import make_plan
+from tableferry.naming import Destination
+from tableferry.plan import Known, make_plan
 from tableferry.tasks import CopyRange, copy_range
 
 TABLE = "lineitem"
@@ -77,7 +78,9 @@ def subject(sqlite: Path, url: str, ranges: int) -> Subject:
     try:
         tables = tuple(t for t in session.inspect().tables if t.name.name == TABLE)
         offers = Offers(dialect_of(source))
-        plan: Plan = make_plan(Schema(tables), offers, dialect_of(target), SCHEMA, {})
+        plan: Plan = make_plan(
+            Schema(tables), offers, Destination(dialect_of(target), SCHEMA), Known()
+        )
         parts = session.ranges(plan.tables[0].source)
     finally:
         session.close()

@@ -10,10 +10,11 @@ from pathlib import Path
 
 from tableferry import migration, settings, verification
 from tableferry.addresses import DatabaseAddress, EmbeddedServer, PostgresServer
+from tableferry.building import Roles
 from tableferry.dialects.base import Endpoint
 from tableferry.errors import UsageError
 from tableferry.events import Event, Observer
-from tableferry.model import MisfitPolicy, Outcome
+from tableferry.model import MisfitPolicy, Outcome, ViolationPolicy
 from tableferry.preparation import Permission
 from tableferry.running import default_workers
 from tableferry.selection import Selection
@@ -35,6 +36,10 @@ def migrate(
     misfit: MisfitPolicy = "widen",
     rejects: str = "tableferry-rejects",
     casts: Iterable[str] = (),
+    violations: ViolationPolicy = "report",
+    lower: bool = False,
+    owner: str = "",
+    grants: Iterable[str] = (),
     config: Path | None = None,
     on_event: Observer = _ignore,
 ) -> Outcome:
@@ -43,7 +48,8 @@ def migrate(
     ``source`` and ``target`` are URLs (``sqlite:file.db``, ``postgresql://…``, ``embedded:DIR``)
     or provider names that the configuration file ``config`` knows. ``tables`` and ``exclude`` are
     globs, and ``casts`` rules as of --cast; ``rejects`` is the folder that ``misfit="reject"``
-    sets rows aside in. Raises a TableferryError; differences found are none,
+    sets rows aside in. ``lower`` folds names to lower case; ``owner`` and ``grants`` are roles that
+    get what is created, and may use it. Raises a TableferryError; differences found are none,
     but ``outcome.verified`` is False then.
     """
     known = settings.load(config, os.environ)
@@ -54,6 +60,9 @@ def migrate(
         misfit=misfit,
         rejects=rejects,
         casts=tuple(casts),
+        violations=violations,
+        lower=lower,
+        roles=Roles(owner, tuple(grants)),
     )
     with (
         opened(settings.resolve(known, source).main, os.environ) as a,

@@ -11,13 +11,13 @@ from __future__ import annotations
 
 import fnmatch
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 from tableferry.conversions import METHODS
 from tableferry.dialects.base import Dialect
 from tableferry.errors import UsageError
-from tableferry.model import Candidate, Column, Kind, Schema, Table
+from tableferry.model import Candidate, Column, Kind, Schema, Table, TableName
 from tableferry.temporal import KINDS as TEMPORAL
 
 _RULE = re.compile(
@@ -97,10 +97,16 @@ class Offers:
 
     source: Dialect
     rules: tuple[CastRule, ...] = ()
+    # Of tables that are there already: what their columns demand, by the source's names.
+    demands: Mapping[TableName, Mapping[str, tuple[Candidate, ...]]] = field(default_factory=dict)
 
     def __call__(self, table: Table, column: Column) -> tuple[Candidate, ...]:
-        own = self.source.candidates(column)
         ruled = [rule.candidate for rule in self.rules if rule.concerns(table, column)]
+        if table.name in self.demands:
+            own = self.demands[table.name][column.name]
+            ruled = [candidate for candidate in ruled if candidate.kind == own[0].kind]
+        else:
+            own = self.source.candidates(column)
         if not ruled:
             return own
         return (ruled[-1], *(candidate for candidate in own if candidate != ruled[-1]))

@@ -30,7 +30,9 @@ if TYPE_CHECKING:
     from tableferry.model import Outcome
     from tableferry.settings import Settings
 
-_INTERRUPTED = "Interrupted. A migration under way is unfinished: start anew with --drop-all."
+_INTERRUPTED = (
+    "Interrupted. A migration under way is unfinished: --drop-all starts anew, --abort gives it up."
+)
 
 
 def main(argv: Sequence[str] | None = None) -> NoReturn:
@@ -77,6 +79,8 @@ def _command(argv: list[str], console: Console, secrets: list[str]) -> int:
     if not arguments.quiet:
         for warning in _warnings(known, (source, target)):
             _say(console, f"Warning: {warning}", "yellow")
+    if arguments.abort:
+        return _abort(arguments, console, target.main)
     if source.usage is not None and target.usage is not None:
         raise UsageError(
             "Usage data is configured on both sides, and migrating two databases in one run is "
@@ -86,6 +90,19 @@ def _command(argv: list[str], console: Console, secrets: list[str]) -> int:
     rules = (*(entry.value for entry in known.casts), *arguments.casts)
     arguments = replace(arguments, casts=rules)
     return _exit_code(arguments, _run(arguments, console, (source.main, target.main)))
+
+
+def _abort(arguments: Arguments, console: Console, address: DatabaseAddress) -> int:
+    from tableferry import aborting, api
+
+    with api.opened(address, os.environ) as target:
+        done = aborting.abort(
+            target, lambda question: arguments.yes or _confirmed(console, question)
+        )
+    if not arguments.quiet:
+        for sentence in done:
+            _say(console, sentence)
+    return EXIT_VERIFIED
 
 
 def _warnings(known: Settings, databases: tuple[Databases, ...]) -> list[str]:
@@ -109,6 +126,7 @@ def _run(
     arguments: Arguments, console: Console, pair: tuple[DatabaseAddress, DatabaseAddress]
 ) -> Outcome:
     from tableferry import api, migration, progress, reloading, report, summary, verification
+    from tableferry.building import Roles
     from tableferry.preparation import Permission
     from tableferry.selection import Selection
 
@@ -150,6 +168,10 @@ def _run(
                     selection,
                     misfit=arguments.misfit,
                     casts=arguments.casts,
+                    violations=arguments.violations,
+                    lower=arguments.lower,
+                    scope=arguments.scope,
+                    roles=Roles(arguments.owner, arguments.grants),
                 )
                 outcome = migration.migrate(source, target, options, observe)
     except TableferryError as error:
@@ -184,7 +206,7 @@ def _write_report(arguments: Arguments, content: dict[str, Any]) -> None:
 
 
 def _exit_code(arguments: Arguments, outcome: Outcome) -> int:
-    if not outcome.verified or (arguments.strict and outcome.left_behind):
+    if not outcome.fine or (arguments.strict and (outcome.left_behind or outcome.violations)):
         return EXIT_DIFFERENCES
     return EXIT_VERIFIED
 

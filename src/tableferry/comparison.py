@@ -5,6 +5,7 @@ Used by the migration and by the verification alone, so that "verified" means on
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -18,7 +19,7 @@ from tableferry.digest import BucketedDigest
 from tableferry.errors import RunFailed
 from tableferry.jobs import Urgency
 from tableferry.model import Range, RangeDigest, Scan, TableOutcome
-from tableferry.tasks import FetchRows, Part, fetch_rows
+from tableferry.tasks import FetchRows, Part, Speller, fetch_rows
 
 # Rows of one table that are read again at most to name its differences, on each side.
 _SEARCHED_ROWS = 100_000
@@ -38,6 +39,8 @@ class Side:
     ranges: tuple[Range, ...] = ()
     parts: dict[int, Part] = field(default_factory=dict)
     count: int | None = None
+    # Of the source: in whose spelling native values are compared.
+    speller: Speller | None = None
 
     @property
     def complete(self) -> bool:
@@ -50,6 +53,20 @@ class Side:
     @property
     def rows(self) -> int:
         return sum(int(part.digest.rows.sum()) for part in self.parts.values())
+
+    @property
+    def respelled(self) -> Counter[int]:
+        """By column position: how many values were read in another spelling, or converted."""
+        return sum((Counter(dict(part.respelled)) for part in self.parts.values()), Counter())
+
+    def counted(self, outcome: TableOutcome) -> TableOutcome:
+        """The outcome with the columns whose values were respelled, or converted by meaning."""
+        counts = [(self.scan.columns[i], n) for i, n in sorted(self.respelled.items())]
+        return replace(
+            outcome,
+            normalised=tuple((c.column.name, n) for c, n in counts if not c.using),
+            converted=tuple((c.column.name, n) for c, n in counts if c.using),
+        )
 
     @property
     def rejected(self) -> int:
@@ -93,7 +110,7 @@ class Comparison:
                 self._awaited += 1
                 self._add(
                     fetch_rows,
-                    FetchRows(side.endpoint, side.scan, part, self._searched),
+                    FetchRows(side.endpoint, side.scan, part, self._searched, side.speller),
                     partial(self._fetch, number),
                     Urgency.FINISH,
                 )

@@ -13,8 +13,10 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 
-from tableferry.kinds import arrow_type
+from tableferry import temporal
+from tableferry.kinds import TIMESTAMP, TIMESTAMPTZ, arrow_type
 from tableferry.model import Kind
 
 METHODS = ("epoch", "epoch_ms", "julian", "iso", "strip_nul", "replace_invalid")
@@ -72,6 +74,15 @@ def _moments(
             pa.date32()
         )
     return pa.array(microseconds, pa.int64(), mask=~good).cast(arrow_type(kind))
+
+
+def texts_to_instants(array: pa.Array, kind: Kind) -> pa.Array:
+    """ISO 8601 text with or without an offset, as a timestamp or timestamptz: without one it is
+    taken for UTC, and a timestamp is that of UTC."""
+    plain, _, _ = temporal.parse(array, TIMESTAMP)
+    zoned, _, _ = temporal.parse(array, TIMESTAMPTZ)
+    ticks = pc.coalesce(plain.cast(pa.int64()), zoned.cast(pa.int64()))
+    return ticks.cast(arrow_type(kind))
 
 
 def texts_to_bools(array: pa.Array) -> pa.Array:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from collections import Counter
 from collections.abc import Sequence
 from typing import Any
@@ -62,6 +63,8 @@ def _values(column: pa.ChunkedArray) -> list[Any]:
     if pa.types.is_decimal(column.type):
         digits = column.type.precision, column.type.scale
         return [None if v is None else kinds.named_decimal(v, *digits) for v in values]
+    if column.type == kinds.arrow_type(kinds.UUID):
+        return [None if v is None else uuid.UUID(bytes=v) for v in values]
     return values
 
 

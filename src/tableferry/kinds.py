@@ -56,6 +56,7 @@ _ARROW_TYPES: dict[str, pa.DataType] = {
     "timestamptz": pa.timestamp("us", "UTC"),
     "uuid": pa.binary(16),
     "json": pa.string(),
+    "native": pa.string(),
 }
 NAMES = (*_ARROW_TYPES, "decimal")
 
@@ -63,6 +64,11 @@ NAMES = (*_ARROW_TYPES, "decimal")
 def decimal(precision: int, scale: int) -> Kind:
     """A decimal kind: at most 18 digits, ``scale`` of them after the point."""
     return Kind("decimal", precision=precision, scale=scale)
+
+
+def native(type_name: str) -> Kind:
+    """The kind of a type that only its own database knows, such as an enum."""
+    return Kind("native", type=type_name)
 
 
 def arrow_type(kind: Kind) -> pa.DataType:
@@ -81,6 +87,8 @@ def describe(kind: Kind) -> str:
             return f"int of {kind.bits} bits"
         case "text" if kind.length is not None:
             return f"text of at most {kind.length} characters"
+        case "native":
+            return kind.type
     return kind.name
 
 
@@ -95,7 +103,7 @@ def misfits(array: pa.Array, kind: Kind) -> Mask | None:
         limit = 1 << (kind.bits - 1)
         values = array.fill_null(0).to_numpy(zero_copy_only=False)
         return _mask_or_none((values < -limit) | (values >= limit))
-    if kind.name in ("text", "numeric", "json"):
+    if kind.name in ("text", "numeric", "json", "native"):
         return _text_misfits(array, kind.length)
     return None
 

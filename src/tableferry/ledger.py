@@ -8,16 +8,31 @@ plan generation cannot commit, since its line refers to a generation that is no 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Literal, TypeAlias
 
 from tableferry.dialects.base import TargetSession
-from tableferry.model import Range, TableName
+from tableferry.model import Range, Restoration, TableName
 from tableferry.sql import quote
 
 RUN = "tableferry_run"
 TABLES = "tableferry_tables"
 RANGES = "tableferry_ranges"
+ASIDE = "tableferry_aside"
+
+Standing: TypeAlias = Literal["made", "adopted", "view"]
+
+
+@dataclass(frozen=True, slots=True)
+class Unfinished:
+    """What a run has made and taken into use, and the statements that put back what it set aside,
+    each with whether it only proves another."""
+
+    made: tuple[TableName, ...]
+    adopted: tuple[TableName, ...]
+    views: tuple[TableName, ...]
+    aside: tuple[tuple[str, bool], ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +46,7 @@ class Ledger:
 
     @property
     def tables(self) -> tuple[TableName, ...]:
-        return tuple(TableName(self.schema, name) for name in (RANGES, TABLES, RUN))
+        return tuple(TableName(self.schema, name) for name in (RANGES, TABLES, RUN, ASIDE))
 
     def create(self, session: TargetSession, facts: Mapping[str, str]) -> None:
         """``facts`` says whose run it is: version, source, start, options."""
@@ -40,7 +55,11 @@ class Ledger:
         )
         session.execute(
             f"CREATE TABLE {self._name(TABLES)} (table_name text PRIMARY KEY, "
-            "generation integer NOT NULL, UNIQUE (table_name, generation))"
+            "generation integer NOT NULL, standing text NOT NULL, UNIQUE (table_name, generation))"
+        )
+        session.execute(
+            f"CREATE TABLE {self._name(ASIDE)} (number integer PRIMARY KEY, "
+            "statement text NOT NULL, proof boolean NOT NULL)"
         )
         session.execute(
             f"CREATE TABLE {self._name(RANGES)} (table_name text NOT NULL, "
@@ -56,15 +75,49 @@ class Ledger:
             )
 
     def drop(self, session: TargetSession) -> None:
-        for table in (RANGES, TABLES, RUN):
+        for table in (RANGES, TABLES, RUN, ASIDE):
             session.execute(f"DROP TABLE IF EXISTS {self._name(table)}")
 
-    def begin_table(self, session: TargetSession, table: TableName, generation: int) -> None:
-        """Opens a generation of a table; lines of an older one are forgotten with it."""
+    def begin_table(
+        self,
+        session: TargetSession,
+        table: TableName,
+        generation: int,
+        standing: Standing = "made",
+    ) -> None:
+        """Opens a generation of a table, or names a view that is to be made; lines of an older
+        generation are forgotten with it."""
         name = _literal(table.name)
         session.execute(f"DELETE FROM {self._name(RANGES)} WHERE table_name = {name}")
         session.execute(f"DELETE FROM {self._name(TABLES)} WHERE table_name = {name}")
-        session.execute(f"INSERT INTO {self._name(TABLES)} VALUES ({name}, {generation})")
+        session.execute(
+            f"INSERT INTO {self._name(TABLES)} VALUES ({name}, {generation}, '{standing}')"
+        )
+
+    def put_aside(self, session: TargetSession, restorations: Sequence[Restoration]) -> None:
+        """What has to come back, whatever becomes of the run."""
+        for number, back in enumerate(restorations):
+            session.execute(
+                f"INSERT INTO {self._name(ASIDE)} VALUES "
+                f"({number}, {_literal(back.statement)}, {str(back.proof).lower()})"
+            )
+
+    def unfinished(self, session: TargetSession) -> Unfinished:
+        """What a run that did not end has left."""
+        tables = session.texts(f"SELECT table_name, standing FROM {self._name(TABLES)} ORDER BY 1")
+        aside = session.texts(
+            f"SELECT statement, proof::text FROM {self._name(ASIDE)} ORDER BY number"
+        )
+
+        def standing_as(kind: Standing) -> tuple[TableName, ...]:
+            return tuple(TableName(self.schema, name) for name, found in tables if found == kind)
+
+        return Unfinished(
+            standing_as("made"),
+            standing_as("adopted"),
+            standing_as("view"),
+            tuple((statement, proof == "true") for statement, proof in aside),
+        )
 
     def claim(self, session: TargetSession, table: TableName, generation: int, part: Range) -> None:
         """The range's line, before its rows. Fails where the line or a newer plan is there."""

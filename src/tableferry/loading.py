@@ -11,32 +11,38 @@ Every table goes through the same states, each started by the end of the one bef
 
 from __future__ import annotations
 
-import itertools
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
 
+from tableferry.adoption import Adopted
+from tableferry.building import Building, Roles, is_refusal_of_values
 from tableferry.casts import Offers
 from tableferry.comparison import Comparison, Side
-from tableferry.dialects.base import Dialect, Endpoint, Session, Statements, TargetSession
-from tableferry.errors import DatabaseError, MisfitFound, RunFailed
+from tableferry.dialects.base import Endpoint, Session, Statements, TargetSession
+from tableferry.errors import MisfitFound, RunFailed
 from tableferry.events import Note, Observer, Phase, PhaseBegins, PhaseEnds
 from tableferry.jobs import Jobs, Urgency
-from tableferry.ledger import Ledger
+from tableferry.ledger import Ledger, Standing
 from tableferry.model import (
-    ForeignKey,
+    Example,
     LeftBehind,
     MisfitPolicy,
     Plan,
     Range,
+    Restoration,
     Schema,
     Survey,
     TableName,
     TableOutcome,
     TablePlan,
+    ViewPlan,
+    Violation,
+    ViolationPolicy,
 )
-from tableferry.plan import make_plan, next_generation
+from tableferry.naming import Destination
+from tableferry.plan import Known, make_plan, next_generation
 from tableferry.rejects import RejectFolder
 from tableferry.tasks import (
     CopyRange,
@@ -44,6 +50,7 @@ from tableferry.tasks import (
     DigestRange,
     Part,
     RunStatements,
+    Speller,
     SurveyRange,
     copy_range,
     count_rows,
@@ -51,10 +58,6 @@ from tableferry.tasks import (
     run_statements,
     survey_range,
 )
-
-# What a key or index may fail with without the data being wrong: integrity violations (23),
-# statements that make no sense for the types at hand (42), limits of the server (54).
-_NAMED_CLASSES = ("23", "42", "54")
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,13 +67,25 @@ class Route:
     source: Endpoint
     target: Endpoint
     offers: Offers
-    target_dialect: Dialect
-    target_schema: str
+    destination: Destination
     rejects: RejectFolder
+    # Tables that an application has made in the target, by the source's names.
+    adopted: Mapping[TableName, Adopted] = field(default_factory=dict)
 
     @property
     def ledger(self) -> Ledger:
-        return Ledger(self.target_schema)
+        return Ledger(self.destination.schema)
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """What becomes of values that do not fit, and of rows that break a rule."""
+
+    misfit: MisfitPolicy = "widen"
+    violations: ViolationPolicy = "report"
+    roles: Roles = field(default_factory=Roles)
+    # The schema is wanted, and no row.
+    rowless: bool = False
 
 
 @dataclass
@@ -85,7 +100,6 @@ class _Load:
     # Where set, the table is loaded again as soon as its running jobs have ended.
     again: bool = False
     survey: Survey | None = None
-    respelled: dict[int, int] = field(default_factory=dict)
     seconds: dict[str, float] = field(default_factory=dict)
     began: dict[str, float] = field(default_factory=dict)
 
@@ -101,32 +115,37 @@ class Loading:
         sessions: tuple[Session, TargetSession],
         observe: Observer,
         *,
-        misfit: MisfitPolicy = "widen",
+        policy: Policy,
     ) -> None:
         self._route = route
         self._schema = schema
         self._jobs = jobs
         self._source_session, self._target_session = sessions
         self._observe = observe
-        self._misfit = misfit
+        self._misfit = policy.misfit
         self._rejecting: set[TableName] = set()
         self._surveys: dict[TableName, Survey] = {}
         self._loads: dict[TableName, _Load] = {}
         self._outcomes: dict[TableName, TableOutcome] = {}
-        self._left: list[LeftBehind] = []
+        self._disagreeing: dict[TableName, frozenset[str]] = {}
+        self._aside: tuple[Restoration, ...] = ()
         # When the first table began a phase, and when the last one ended it.
         self._spans: dict[Phase, tuple[float, float]] = {}
         self.plan = self._make_plan()
+        self._building = Building(
+            (route.source, route.target),
+            route.destination,
+            self._target_session,
+            policy.violations,
+            policy.roles,
+            rowless=policy.rowless,
+        )
+        self._rowless = policy.rowless
 
     def _make_plan(self) -> Plan:
         route = self._route
-        plan = make_plan(
-            self._schema,
-            route.offers,
-            route.target_dialect,
-            route.target_schema,
-            self._surveys,
-        )
+        known = Known(self._surveys, self._disagreeing, route.adopted)
+        plan = make_plan(self._schema, route.offers, route.destination, known)
         return replace(
             plan,
             tables=tuple(
@@ -137,11 +156,20 @@ class Loading:
 
     @property
     def _statements(self) -> Statements:
-        return self._route.target_dialect.statements
+        return self._route.destination.dialect.statements
 
     @property
     def left_behind(self) -> tuple[LeftBehind, ...]:
-        return (*self.plan.left_behind, *self._left)
+        return (*self.plan.left_behind, *self._building.left_behind)
+
+    @property
+    def views(self) -> tuple[ViewPlan, ...]:
+        """Those that were created."""
+        return self._building.created(self.plan.views)
+
+    @property
+    def violations(self) -> tuple[Violation, ...]:
+        return tuple(self._building.violations)
 
     @property
     def outcomes(self) -> tuple[TableOutcome, ...]:
@@ -154,10 +182,20 @@ class Loading:
 
     def create_all(self, facts: Mapping[str, str]) -> None:
         """The ledger and every table, in one transaction: all of them are there, or none."""
-        self._route.ledger.create(self._target_session, facts)
+        session, ledger = self._target_session, self._route.ledger
+        ledger.create(session, facts)
+        adopted = [table.target.name for table in self.plan.tables if table.adopted]
+        if adopted:
+            away, self._aside = session.set_aside(adopted)
+            ledger.put_aside(session, self._aside)
+            for statement in away:
+                session.execute(statement)
+            session.execute(self._statements.empty_tables(adopted))
         for table in self.plan.tables:
             self._create(table)
-        self._target_session.commit()
+        for view in self.plan.views:
+            ledger.begin_table(session, view.target, 1, "view")
+        session.commit()
 
     def run(self) -> None:
         for table in self.plan.tables:
@@ -165,25 +203,49 @@ class Loading:
         self._jobs.run()
         self._add_foreign_keys()
 
-    def finish(self) -> None:
-        """Identity columns and their next values, and the end of the ledger: for good."""
+    def run_without_rows(self) -> None:
+        """Everything but rows: the types are those of the declarations, since no value was seen."""
         for table in self.plan.tables:
-            if table.target.identity is not None:
-                self._target_session.execute(self._statements.add_identity(table.target))
-                self._target_session.execute(self._statements.set_next_identity(table.target))
-        if all(outcome.verdict == "verified" for outcome in self.outcomes):
+            load = _Load(
+                table,
+                Side(self._route.source, table.pair.source),
+                Side(self._route.target, table.pair.target),
+            )
+            self._loads[table.source.name] = load
+            add = partial(self._add, load)
+            indexes = partial(self._building.indexes, table, add, lambda: None)
+            self._building.keys(table, add, indexes)
+            name = table.source.name
+            self._outcomes[name] = TableOutcome(
+                str(name), str(table.target.name), "not verified", 0, 0, plan=table
+            )
+        self._jobs.run()
+        self._add_foreign_keys()
+
+    def finish(self) -> None:
+        """What belongs to the whole, and the end of the ledger: for good."""
+        self._building.finish(self.plan)
+        if self._rowless or all(outcome.verdict == "verified" for outcome in self.outcomes):
             self._route.ledger.drop(self._target_session)
         self._target_session.commit_for_good()
 
     def _create(self, table: TablePlan) -> None:
-        self._target_session.execute(self._statements.create_table(table.target))
-        self._route.ledger.begin_table(self._target_session, table.target.name, table.generation)
+        session, ledger = self._target_session, self._route.ledger
+        if not table.adopted:
+            session.execute(self._statements.create_table(table.target))
+        standing: Standing = "adopted" if table.adopted else "made"
+        ledger.begin_table(session, table.target.name, table.generation, standing)
 
     def _start(self, table: TablePlan) -> None:
         pair = table.pair
         load = _Load(
             table,
-            Side(self._route.source, pair.source, self._source_session.ranges(table.source)),
+            Side(
+                self._route.source,
+                pair.source,
+                self._source_session.ranges(table.source),
+                speller=Speller(self._route.target, pair.target),
+            ),
             Side(self._route.target, pair.target),
         )
         self._loads[table.source.name] = load
@@ -250,8 +312,6 @@ class Loading:
 
     def _copied(self, load: _Load, part: Range, result: Part) -> None:
         load.source.parts[part.number] = result
-        for column, count in result.respelled:
-            load.respelled[column] = load.respelled.get(column, 0) + count
         if load.misfit or load.again or len(load.source.parts) < len(load.source.ranges):
             return
         self._end(load, "copy")
@@ -272,6 +332,11 @@ class Loading:
             load.misfit = True
 
     def _copy_failed(self, load: _Load, error: Exception) -> None:
+        computed = _computed(load.plan)
+        if computed and is_refusal_of_values(error):
+            # What is computed from a value may be what the server refuses.
+            self._load_without(load, computed)
+            return
         if not isinstance(error, MisfitFound):
             raise error
         load.misfit = True
@@ -309,8 +374,11 @@ class Loading:
         name = load.plan.source.name
         self._surveys[name] = load.survey
         if self._misfit == "reject":
-            self._surveys[name] = _declared_types_kept(load.plan, load.survey)
+            kept = _closest_kept if load.plan.adopted else _declared_types_kept
+            self._surveys[name] = kept(load.plan, load.survey)
             self._rejecting.add(name)
+        elif load.plan.adopted:
+            _require_fitting(load.plan, load.survey)
         old, new = self.plan, self._make_plan()
         if self._misfit == "stop" and new.table(name).widened:
             raise RunFailed(
@@ -323,9 +391,20 @@ class Loading:
                 _misread(load),
                 hint="An index or the file may be damaged: run PRAGMA integrity_check.",
             )
+        self._load_again(load)
+
+    def _load_without(self, load: _Load, computed: frozenset[str]) -> None:
+        """Loads a table again with the source's values in columns that the target would compute
+        otherwise."""
+        name = load.plan.source.name
+        self._disagreeing[name] = self._disagreeing.get(name, frozenset()) | computed
+        self.plan = next_generation(self.plan, self._make_plan())
+        self._load_again(load)
+
+    def _load_again(self, load: _Load) -> None:
         for table in self.plan.tables:
             other = self._loads[table.source.name]
-            if table.generation != other.plan.generation:
+            if table.generation != other.plan.generation and not other.again:
                 other.again = True
                 self._withdraw(other)
                 self._observe(Note(_why_again(table)))
@@ -335,7 +414,10 @@ class Loading:
     def _create_anew(self, load: _Load) -> None:
         table = self.plan.table(load.plan.source.name)
         self._outcomes.pop(table.source.name, None)
-        self._target_session.execute(self._statements.drop_tables([load.plan.target.name]))
+        self._building.forget(table)
+        old = [load.plan.target.name]
+        clear = self._statements.empty_tables if table.adopted else self._statements.drop_tables
+        self._target_session.execute(clear(old))
         self._create(table)
         self._target_session.commit()
         self._start(table)
@@ -343,85 +425,19 @@ class Loading:
     # Keys, indexes, read back
 
     def _add_keys(self, load: _Load) -> None:
-        """The keys one after the other: each wants the table for itself."""
-        statements = self._key_statements(load.plan)
-        if not statements:
-            self._add_indexes(load)
-            return
-        self._begin(load, "index", 0)
-
-        def next_key() -> None:
-            if statements:
-                self._try(load, *statements.pop(0), Urgency.KEYS, next_key)
-            else:
-                self._add_indexes(load)
-
-        next_key()
-
-    def _key_statements(self, table: TablePlan) -> list[tuple[str, LeftBehind]]:
-        """Each with what is to be said where the target refuses it."""
-        add_key = self._statements.add_key
-        source, target = table.source, table.target
-        keys = []
-        if source.primary_key is not None and target.primary_key is not None:
-            keys.append((target.primary_key, source.primary_key, "primary key"))
-        keys += [
-            (key, named, "unique constraint")
-            for key, named in zip(target.uniques, source.uniques, strict=True)
-        ]
-        return [
-            (
-                add_key(target.name, key, primary=what == "primary key"),
-                LeftBehind(what, ", ".join(named.columns), source.name.name, ""),
-            )
-            for key, named, what in keys
-        ]
-
-    def _try(
-        self,
-        load: _Load,
-        statement: str,
-        otherwise: LeftBehind,
-        urgency: Urgency,
-        then: Callable[[], None],
-    ) -> None:
-        """A statement that may fail on the data it meets: then its object is left behind."""
-
-        def refused(error: Exception) -> None:
-            self._leave(otherwise, error)
-            then()
-
-        job = RunStatements(self._route.target, (statement,), f"table {load.plan.target.name}")
-        self._add(load, run_statements, job, lambda _: then(), urgency, failed=refused)
-
-    def _leave(self, left: LeftBehind, error: Exception) -> None:
-        """Names what the target refused; an error of another class ends the run."""
-        if not isinstance(error, DatabaseError) or error.sqlstate[:2] not in _NAMED_CLASSES:
-            raise error
-        self._left.append(replace(left, reason=error.message))
+        target = load.plan.target
+        if target.primary_key or target.uniques or target.checks:
+            self._begin(load, "index", 0)
+        self._building.keys(load.plan, partial(self._add, load), partial(self._add_indexes, load))
 
     def _add_indexes(self, load: _Load) -> None:
         if load.again:
             return
-        create_index = self._statements.create_index
-        unbuilt = [
-            (create_index(load.plan.target.name, planned), named)
-            for planned, named in zip(
-                load.plan.target.indexes, load.plan.source.indexes, strict=True
-            )
-        ]
-        remaining = itertools.count(len(unbuilt) - 1, -1)
-
-        def built() -> None:
-            if next(remaining) <= 0:
-                self._end(load, "index")
-
-        if not unbuilt:
-            built()
-        for statement, index in unbuilt:
+        if load.plan.target.indexes:
             self._begin(load, "index", 0)
-            left = LeftBehind("index", index.name, load.plan.source.name.name, "")
-            self._try(load, statement, left, Urgency.INDEX, built)
+        self._building.indexes(
+            load.plan, partial(self._add, load), partial(self._end, load, "index")
+        )
         self._read_back(load)
 
     def _read_back(self, load: _Load) -> None:
@@ -464,16 +480,15 @@ class Loading:
     def _compared(self, load: _Load, outcome: TableOutcome) -> None:
         if load.again:
             return
+        disagreeing = _computed_otherwise(load.plan, outcome)
+        if disagreeing:
+            self._load_without(load, disagreeing)
+            return
         self._end(load, "verify")
-        names = [column.name for column in load.plan.source.columns]
-        counts = sorted(load.respelled.items())
-        ruled = [candidate.using for candidate in load.plan.candidates]
         self._outcomes[load.plan.source.name] = replace(
-            outcome,
+            load.source.counted(outcome),
             # The dictionary itself: an index may still be building while rows are compared.
             seconds=load.seconds,
-            normalised=tuple((names[column], n) for column, n in counts if not ruled[column]),
-            converted=tuple((names[column], n) for column, n in counts if ruled[column]),
             rejects_file=self._join_rejects(load),
             plan=load.plan,
         )
@@ -488,32 +503,13 @@ class Loading:
     def _add_foreign_keys(self) -> None:
         """Foreign keys, when all that they refer to is there; then statistics for the planner."""
         for table in self.plan.tables:
-            load = self._loads[table.source.name]
-            for key in table.target.foreign_keys:
-                left = LeftBehind(
-                    "foreign key",
-                    f"({', '.join(key.columns)}) to {key.parent}",
-                    table.source.name.name,
-                    "",
-                )
-                self._add_foreign_key(load, key, left)
+            add = partial(self._add, self._loads[table.source.name])
+            self._building.foreign_keys(table, add)
+            self._building.restore(table, self._aside, add)
             statement = self._statements.analyze(table.target.name)
             job = RunStatements(self._route.target, (statement,), f"table {table.target.name}")
-            self._add(load, run_statements, job, lambda _: None, Urgency.FINISH)
+            add(run_statements, job, lambda _: None, Urgency.FINISH)
         self._jobs.run()
-
-    def _add_foreign_key(self, load: _Load, key: ForeignKey, left: LeftBehind) -> None:
-        target = self._target_session
-        try:
-            target.execute(self._statements.add_foreign_key(load.plan.target.name, key))
-            target.commit()
-        except DatabaseError as error:
-            target.rollback()
-            self._leave(left, error)
-            return
-        statement = self._statements.validate_foreign_key(load.plan.target.name, key)
-        unproven = replace(left, what="proof of foreign key")
-        self._try(load, statement, unproven, Urgency.INDEX, lambda: None)
 
     # Times
 
@@ -555,17 +551,59 @@ def _declared_types_kept(plan: TablePlan, survey: Survey) -> Survey:
     )
 
 
+def _closest_kept(plan: TablePlan, survey: Survey) -> Survey:
+    """The survey as if all values fitted the reading that takes most of them: an existing column
+    keeps its type."""
+    kept = []
+    for findings in survey.findings:
+        fewest = min(finding.misfits for finding in findings)
+        kept.append(tuple(replace(f, misfits=f.misfits - fewest) for f in findings))
+    return replace(survey, findings=tuple(kept))
+
+
+def _require_fitting(plan: TablePlan, survey: Survey) -> None:
+    """Raises RunFailed where an application's column cannot take all values: its type is not ours
+    to change."""
+    for column, theirs, findings in zip(
+        plan.source.columns, plan.target.columns, survey.findings, strict=True
+    ):
+        if all(finding.misfits for finding in findings):
+            closest = min(findings, key=lambda finding: finding.misfits)
+            name = f"{plan.source.name}, column {column.name}"
+            raise RunFailed(
+                _misfit_sentence(name, closest.misfits, theirs.declared, closest.examples),
+                hint="Correct the values in the source, or let --misfit reject set rows aside.",
+            )
+
+
 def _first_misfit(table: TablePlan) -> str:
     widening = table.widened[0]
+    name = f"{table.source.name}, column {widening.column}"
+    return _misfit_sentence(name, widening.count, widening.planned, widening.examples)
+
+
+def _misfit_sentence(name: str, count: int, type_name: str, examples: tuple[Example, ...]) -> str:
     shown = ""
-    if widening.examples:
-        example = widening.examples[0]
-        key = ", ".join(f"{name} = {value}" for name, value in example.key)
-        shown = f": {example.value}" + (f" at {key}" if key else "")
-    return (
-        f"Table {table.source.name}, column {widening.column}: {widening.count} values do not fit "
-        f"{widening.planned}{shown}."
-    )
+    if examples:
+        key = ", ".join(f"{column} = {value}" for column, value in examples[0].key)
+        shown = f": {examples[0].value}" + (f" at {key}" if key else "")
+    return f"Table {name}: {count} values do not fit {type_name}{shown}."
+
+
+def _computed(table: TablePlan) -> frozenset[str]:
+    """The columns of the source that the target computes itself."""
+    pairs = zip(table.source.columns, table.target.columns, strict=True)
+    return frozenset(mine.name for mine, theirs in pairs if theirs.generated)
+
+
+def _computed_otherwise(table: TablePlan, outcome: TableOutcome) -> frozenset[str]:
+    """Of the columns that the target computes, those with other values; where rows cannot be told
+    apart, it may be any."""
+    computed = _computed(table)
+    changed = {difference.column for difference in outcome.differences}
+    if outcome.verdict == "differs" and (changed <= {""} or not table.source.primary_key):
+        return computed
+    return computed & changed
 
 
 def _why_again(table: TablePlan, most: int = 5) -> str:

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import cast
 
+from tableferry.adoption import adopt
+from tableferry.building import Roles
 from tableferry.casts import Offers, parse_all
 from tableferry.dialects import dialect_of
 from tableferry.dialects.base import Endpoint, TargetSession
 from tableferry.errors import DatabaseError, Refused, TableferryError, UsageError
 from tableferry.events import Note, Observer
-from tableferry.loading import Loading, Route
-from tableferry.model import MisfitPolicy, Outcome
+from tableferry.loading import Loading, Policy, Route
+from tableferry.model import MisfitPolicy, Outcome, Scope, ViolationPolicy
+from tableferry.naming import Destination
+from tableferry.plan import Known, make_plan
 from tableferry.preparation import Permission, make_way
 from tableferry.rejects import RejectFolder
 from tableferry.running import (
@@ -37,6 +41,12 @@ class MigrationOptions:
     permission: Permission = field(default_factory=Permission)
     selection: Selection = field(default_factory=Selection)
     misfit: MisfitPolicy = "widen"
+    # What becomes of rows that break a key, a check or a foreign key.
+    violations: ViolationPolicy = "report"
+    # Names are folded to lower case.
+    lower: bool = False
+    roles: Roles = field(default_factory=Roles)
+    scope: Scope = "all"
     # Where rejected rows are set aside: a folder, made when it is needed.
     rejects: str = "tableferry-rejects"
     # Rules as the user writes them; see casts.py.
@@ -77,9 +87,27 @@ def migrate(
         writer.prepare_load()
         writer.lock_run()
         writer.require_writable()
+        writer.require_roles(options.roles.owner, options.roles.grants)
 
+        destination = Destination(to_dialect, writer.schema, options.lower)
+        adopted = {}
+        if not options.permission.recreate:
+            first = make_plan(schema, offers, destination, Known())
+            adopted = adopt(first, writer.inspect())
+        if options.scope == "data" and len(adopted) < len(schema.tables):
+            absent = [str(t.name) for t in schema.tables if t.name not in adopted]
+            raise Refused(
+                f"The target has no table of its own for {', '.join(absent)}.",
+                hint="Without --data-only they are created.",
+            )
+        demands = {name: each.demands(to_dialect) for name, each in adopted.items()}
         route = Route(
-            hold.endpoint, target, offers, to_dialect, writer.schema, RejectFolder(options.rejects)
+            hold.endpoint,
+            target,
+            replace(offers, demands=demands),
+            destination,
+            RejectFolder(options.rejects),
+            adopted,
         )
         jobs = stack.enter_context(jobs_over(executor))
         loading = Loading(
@@ -88,7 +116,9 @@ def migrate(
             jobs,
             (reader, writer),
             observe,
-            misfit=options.misfit,
+            policy=Policy(
+                options.misfit, options.violations, options.roles, options.scope == "schema"
+            ),
         )
         with clock.phase("prepare"), _refusing():
             gone = make_way(
@@ -98,7 +128,10 @@ def migrate(
         if gone:
             observe(Note(f"Replaced in the target: {', '.join(gone)}"))
         try:
-            loading.run()
+            if options.scope == "schema":
+                loading.run_without_rows()
+            else:
+                loading.run()
             hold.check()
         except TableferryError as error:
             raise _with_way_on(error) from error
@@ -106,12 +139,14 @@ def migrate(
             loading.finish()
         outcomes = loading.outcomes
         return Outcome(
-            status=status_of(outcomes),
+            status="created" if options.scope == "schema" else status_of(outcomes),
             command="migrate",
             source=str(source),
             target=str(target),
             tables=outcomes,
             left_behind=loading.left_behind,
+            views=loading.views,
+            violations=loading.violations,
             timings=clock.timings() | loading.timings,
             versions=versions(),
             started=clock.started,
@@ -134,5 +169,5 @@ def _facts(source: Endpoint, clock: Clock) -> Mapping[str, str]:
 
 def _with_way_on(error: TableferryError) -> TableferryError:
     """What was written by now is unfinished; say how to go on."""
-    way = "The target holds an unfinished run: start anew with --drop-all."
+    way = "The target holds an unfinished run: --drop-all starts anew, --abort gives it up."
     return type(error)(error.message, hint=f"{error.hint} {way}".strip(), **error.details)

@@ -15,6 +15,12 @@ from typing import Literal, TypeAlias
 # What becomes of values that do not fit the type planned for their column.
 MisfitPolicy: TypeAlias = Literal["widen", "stop", "reject"]
 
+# Everything, rows alone (into tables that are there), or the schema without a row.
+Scope: TypeAlias = Literal["all", "data", "schema"]
+
+# What becomes of rows that break a key, a check or a foreign key.
+ViolationPolicy: TypeAlias = Literal["report", "stop"]
+
 # How many values that do not fit are shown for a column.
 MAX_EXAMPLES = 5
 
@@ -24,7 +30,8 @@ class Kind:
     """The meaning of a column's values, with the limits that its type puts on them.
 
     ``name`` is one of kinds.NAMES. ``bits`` limits an int (16, 32 or 64), ``precision`` and
-    ``scale`` a decimal (in digits), ``length`` a text (in characters; None is no limit).
+    ``scale`` a decimal (in digits), ``length`` a text (in characters; None is no limit). ``type``
+    names a type that only its own database knows; its values travel as that one's text.
     """
 
     name: str
@@ -32,6 +39,7 @@ class Kind:
     precision: int = 0
     scale: int = 0
     length: int | None = None
+    type: str = ""
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -47,14 +55,19 @@ class TableName:
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """A column as its catalog gives it; ``declared`` is the type as written there."""
+    """A column as its catalog gives it; ``declared`` is the type as written there.
+
+    ``default`` and ``generated`` are expressions in the SQL of their side; a column that is not
+    generated has none. ``collation`` is "" where text is compared by its bytes.
+    """
 
     name: str
     declared: str
     nullable: bool = True
     default: str | None = None
-    generated: bool = False
+    generated: str = ""
     collation: str = ""
+    comment: str = ""
 
     @property
     def typed(self) -> bool:
@@ -82,16 +95,31 @@ class ForeignKey:
 
 
 @dataclass(frozen=True, slots=True)
+class Check:
+    """A condition that no row may break; NULL does not break it."""
+
+    expression: str
+    name: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class IndexColumn:
-    name: str
+    """A column of an index by its ``name``, or an ``expression`` in the SQL of its side."""
+
+    name: str = ""
     descending: bool = False
+    expression: str = ""
+    collation: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Index:
+    """``where`` is the condition of a partial index, in the SQL of its side."""
+
     name: str
     columns: tuple[IndexColumn, ...]
     unique: bool = False
+    where: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +150,9 @@ class Table:
     uniques: tuple[Key, ...] = ()
     foreign_keys: tuple[ForeignKey, ...] = ()
     indexes: tuple[Index, ...] = ()
+    checks: tuple[Check, ...] = ()
     identity: Identity | None = None
+    comment: str = ""
     rows: int = 0
     size: int = 0
     # What an existing table has beyond columns, keys and indexes, such as "a trigger".
@@ -139,9 +169,20 @@ class Table:
 
 
 @dataclass(frozen=True, slots=True)
+class View:
+    """``select`` is the query in the SQL of its side; ``columns`` are names given to its columns,
+    where the definition lists any."""
+
+    name: TableName
+    select: str
+    columns: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Schema:
     tables: tuple[Table, ...]
     left_behind: tuple[LeftBehind, ...] = ()
+    views: tuple[View, ...] = ()
 
     def table(self, name: TableName) -> Table | None:
         return next((table for table in self.tables if table.name == name), None)
@@ -191,6 +232,11 @@ class ReadColumn:
     merges: bool = False
     using: str = ""
 
+    @property
+    def computed(self) -> bool:
+        """Whether the database computes the values itself, and takes none."""
+        return bool(self.column.generated)
+
 
 @dataclass(frozen=True, slots=True)
 class Scan:
@@ -228,6 +274,8 @@ class TablePlan:
     types: tuple[frozenset[str], ...]
     generation: int = 1
     rejecting: bool = False
+    # The table was there before, with a definition of its own, and keeps it.
+    adopted: bool = False
     renamed: tuple[tuple[str, str], ...] = ()
     widened: tuple[Widening, ...] = ()
 
@@ -310,9 +358,53 @@ class Widening:
 
 
 @dataclass(frozen=True, slots=True)
+class Violation:
+    """Rows that break a rule of the source which nobody enforced there.
+
+    ``examples`` are keys of such rows, or the columns of the rule where there is no key.
+    ``consequence`` says what became of the rule.
+    """
+
+    what: str
+    name: str
+    table: str
+    rows: int
+    examples: tuple[tuple[tuple[str, str], ...], ...]
+    consequence: str
+
+
+@dataclass(frozen=True, slots=True)
+class Restoration:
+    """A statement that puts back what was set aside for the length of a load.
+
+    ``proof`` is one that only proves what another has put back, and may fail on the rows that
+    are in the condition ``breaking``, of the table under the alias t.
+    """
+
+    table: TableName
+    what: str
+    name: str
+    statement: str
+    proof: bool = False
+    breaking: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ViewPlan:
+    """A view with its query in the SQL of the target."""
+
+    source: TableName
+    target: TableName
+    select: str
+
+
+@dataclass(frozen=True, slots=True)
 class Plan:
+    """``views`` stand in an order in which they can be created."""
+
     tables: tuple[TablePlan, ...]
     left_behind: tuple[LeftBehind, ...] = ()
+    views: tuple[ViewPlan, ...] = ()
 
     def table(self, source: TableName) -> TablePlan:
         return next(table for table in self.tables if table.source.name == source)
@@ -379,12 +471,15 @@ class TableOutcome:
 class Outcome:
     """The end of a run: what the exit code, the summary and the report are made from."""
 
-    status: Literal["verified", "rejected", "differences"]
+    # "created" is a run that was to bring the schema alone.
+    status: Literal["verified", "rejected", "differences", "created"]
     command: Literal["migrate", "verify", "load rejects"]
     source: str
     target: str
     tables: tuple[TableOutcome, ...]
     left_behind: tuple[LeftBehind, ...] = ()
+    views: tuple[ViewPlan, ...] = ()
+    violations: tuple[Violation, ...] = ()
     warnings: tuple[str, ...] = ()
     # Seconds of wall time by phase; "total" is the whole run.
     timings: dict[str, float] = field(default_factory=dict)
@@ -395,3 +490,8 @@ class Outcome:
     @property
     def verified(self) -> bool:
         return self.status == "verified"
+
+    @property
+    def fine(self) -> bool:
+        """Whether everything that was asked for is there."""
+        return self.status in ("verified", "created")

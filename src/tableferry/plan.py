@@ -7,16 +7,16 @@ values. Tables whose plan is not the same as before are loaded anew under the ne
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 
+from tableferry.adoption import Adopted, adopted_target, bare
 from tableferry.dialects.base import Dialect
+from tableferry.expressions import Relation
 from tableferry.model import (
     Candidate,
     Column,
     ForeignKey,
     Identity,
-    Index,
-    IndexColumn,
     Key,
     LeftBehind,
     Plan,
@@ -27,6 +27,8 @@ from tableferry.model import (
     TablePlan,
     Widening,
 )
+from tableferry.naming import Destination, Names, column_names
+from tableferry.structure import indexes_of, relation_of, views_of, with_structure
 
 Offer = Callable[[Table, Column], tuple[Candidate, ...]]
 Surveys = Mapping[TableName, Survey]
@@ -37,47 +39,79 @@ _Choices = dict[TableName, list[int]]
 _WIDTH = ("numeric", "text", "bytes")
 
 
-def make_plan(
-    schema: Schema, offer: Offer, target: Dialect, target_schema: str, surveys: Surveys
-) -> Plan:
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What a run has learned by now: surveys of values, the generated columns of which the target
+    computes other values than the source holds, and tables that are there already."""
+
+    surveys: Surveys = field(default_factory=dict)
+    disagreeing: Mapping[TableName, frozenset[str]] = field(default_factory=dict)
+    # Tables that an application has made in the target, by the source's names.
+    adopted: Mapping[TableName, Adopted] = field(default_factory=dict)
+
+
+def make_plan(schema: Schema, offer: Offer, destination: Destination, known: Known) -> Plan:
     """A plan for every table of ``schema``, under generation 1; ``offer`` says what a column's
     values may be read as, the most useful first."""
+    surveys = known.surveys
     offers = {t.name: [offer(t, c) for c in t.columns] for t in schema.tables}
     choices: _Choices = {
         t.name: _choose(offers[t.name], surveys.get(t.name)) for t in schema.tables
     }
+    _let_untyped_children_follow(schema, offers, choices, surveys)
     if surveys:
         _let_partners_follow(schema, offers, choices, surveys)
-    names = {t.name: TableName(target_schema, target.fit_name(t.name.name)) for t in schema.tables}
-    taken = {name.name for name in names.values()}
-    taken |= {target.fit_name(index.name) for t in schema.tables for index in t.indexes}
-    columns = {t.name: column_names(t, target) for t in schema.tables}
-    left = list(schema.left_behind)
+    new = [table for table in schema.tables if table.name not in known.adopted]
+    names = Names(destination, (adopted.table.name.name for adopted in known.adopted.values()))
+    tables = {name: adopted.table.name for name, adopted in known.adopted.items()}
+    tables |= {t.name: TableName(destination.schema, names.give(t.name.name)) for t in new}
+    renaming = _Renaming(tables, {t.name: column_names(t, destination) for t in schema.tables})
+    untouched = {name.name for name in known.adopted}
+    left = [item for item in schema.left_behind if item.table not in untouched]
     plans = []
     for table in schema.tables:
         candidates = tuple(
             offer[choice]
             for offer, choice in zip(offers[table.name], choices[table.name], strict=True)
         )
-        planned = _with_key_names(
-            _target_table(table, candidates, target, names, columns, left), target, taken
-        )
+        adopted = known.adopted.get(table.name)
+        if adopted is not None:
+            plans.append(_adopted_plan(table, adopted, candidates))
+            continue
+        planned = _target_table(table, candidates, destination.dialect, renaming, left)
+        relation = relation_of(table, planned, candidates)
+        plain = known.disagreeing.get(table.name, frozenset())
+        source, planned = with_structure(table, planned, relation, plain, left)
         plans.append(
             TablePlan(
-                source=table,
+                source=source,
                 target=planned,
                 candidates=candidates,
                 types=tuple(
-                    frozenset(target.type_for(candidate.kind) for candidate in offer)
+                    frozenset(destination.dialect.type_for(candidate.kind) for candidate in offer)
                     for offer in offers[table.name]
                 ),
-                renamed=_renamed(table, planned),
                 widened=_widened(
-                    table, offers[table.name], choices[table.name], surveys.get(table.name), target
+                    table,
+                    offers[table.name],
+                    choices[table.name],
+                    surveys.get(table.name),
+                    destination.dialect,
                 ),
             )
         )
-    return Plan(tuple(plans), tuple(left))
+    relations = {
+        t.source.name.name.lower(): relation_of(t.source, t.target, t.candidates) for t in plans
+    }
+    # An application that has made its tables has made its views.
+    views = () if known.adopted else views_of(schema, relations, destination.schema, names, left)
+    # Tables, views, indexes and keys share one space of names; keys come last, since nobody
+    # chose their names.
+    indexed = [_with_indexes(t, relations[t.source.name.name.lower()], names, left) for t in plans]
+    keyed = [_with_key_names(t, names, destination) for t in indexed]
+    return Plan(
+        tuple(replace(t, renamed=_renamed(t.source, t.target)) for t in keyed), tuple(left), views
+    )
 
 
 def next_generation(old: Plan, new: Plan) -> Plan:
@@ -97,6 +131,29 @@ def _choose(offers: list[tuple[Candidate, ...]], survey: Survey | None) -> list[
         next((i for i, finding in enumerate(findings) if finding.misfits == 0), len(findings) - 1)
         for findings in survey.findings
     ]
+
+
+def _let_untyped_children_follow(
+    schema: Schema,
+    offers: Mapping[TableName, list[tuple[Candidate, ...]]],
+    choices: _Choices,
+    surveys: Surveys,
+) -> None:
+    """A column of no declared type takes that of the column it refers to, where its values do not
+    say otherwise."""
+    for table in schema.tables:
+        for key in table.foreign_keys:
+            parent = schema.table(key.parent)
+            for child, column in zip(key.columns, key.parent_columns, strict=False):
+                if parent is None or not _has(parent, column) or table.column(child).typed:
+                    continue
+                i, theirs = _position(table, child), _position(parent, column)
+                wanted = offers[parent.name][theirs][choices[parent.name][theirs]].kind
+                for position, candidate in enumerate(offers[table.name][i]):
+                    fitting = _fits(surveys.get(table.name), i, position)
+                    if candidate.kind == wanted and not candidate.ruled and fitting:
+                        choices[table.name][i] = position
+                        break
 
 
 def _let_partners_follow(
@@ -151,39 +208,37 @@ def _has(table: Table, name: str) -> bool:
     return any(column.name == name for column in table.columns)
 
 
-def column_names(table: Table, target: Dialect) -> dict[str, str]:
-    """What each column is called in the target: its own name wherever that is possible there."""
-    taken: set[str] = set()
-    names = {}
-    own = {column.name for column in table.columns}
-    for column in table.columns:
-        name = target.fit_column_name(column.name)
-        while name in taken or (name != column.name and name in own):
-            name = target.fit_column_name(f"{name}_")
-        taken.add(name)
-        names[column.name] = name
-    return names
+@dataclass(frozen=True, slots=True)
+class _Renaming:
+    """Names in the target, by those of the source."""
+
+    tables: Mapping[TableName, TableName]
+    columns: Mapping[TableName, Mapping[str, str]]
 
 
 def _target_table(
     table: Table,
     candidates: tuple[Candidate, ...],
     target: Dialect,
-    tables: Mapping[TableName, TableName],
-    columns: Mapping[TableName, Mapping[str, str]],
+    renaming: _Renaming,
     left: list[LeftBehind],
 ) -> Table:
-    own = columns[table.name]
+    own = renaming.columns[table.name]
     primary = set(table.primary_key.columns) if table.primary_key else set()
     kinds = {c.name: x.kind for c, x in zip(table.columns, candidates, strict=True)}
     identity = table.identity
     if identity is not None and kinds[identity.column].name != "int":
         left.append(
-            LeftBehind("identity", identity.column, table.name.name, "it holds more than integers")
+            LeftBehind(
+                "identity",
+                identity.column,
+                table.name.name,
+                f"the column became {target.type_for(kinds[identity.column])}",
+            )
         )
         identity = None
     return Table(
-        name=tables[table.name],
+        name=renaming.tables[table.name],
         columns=tuple(
             Column(
                 name=own[column.name],
@@ -193,70 +248,84 @@ def _target_table(
             for column, candidate in zip(table.columns, candidates, strict=True)
         ),
         primary_key=_mapped(table.primary_key, own),
-        uniques=tuple(Key(tuple(own[c] for c in key.columns)) for key in table.uniques),
-        foreign_keys=tuple(_foreign_keys(table, tables, columns, target, left)),
-        indexes=tuple(
-            Index(
-                target.fit_name(index.name),
-                tuple(IndexColumn(own[c.name], c.descending) for c in index.columns),
-                index.unique,
-            )
-            for index in table.indexes
-        ),
+        uniques=tuple(Key(tuple(own[c] for c in key.columns), key.name) for key in table.uniques),
+        foreign_keys=tuple(_foreign_keys(table, renaming, left)),
         identity=Identity(own[identity.column], identity.next_value) if identity else None,
         rows=table.rows,
         size=table.size,
     )
 
 
-def _with_key_names(table: Table, target: Dialect, taken: set[str]) -> Table:
-    """Keys under names that no table or index of the source has: tables, keys and indexes share
-    one space of names. ``taken`` grows by them."""
+def _adopted_plan(table: Table, adopted: Adopted, candidates: tuple[Candidate, ...]) -> TablePlan:
+    target = adopted_target(table, adopted)
+    return TablePlan(
+        source=bare(table),
+        target=target,
+        candidates=candidates,
+        types=tuple(frozenset({column.declared}) for column in target.columns),
+        adopted=True,
+    )
 
-    def named(key: Key, ending: str) -> Key:
-        name = target.fit_name(f"{table.name.name}_{ending}")
-        while name in taken:
-            name = target.fit_name(f"{name}_")
-        taken.add(name)
-        return replace(key, name=name)
 
+def _with_indexes(
+    table: TablePlan, relation: Relation, names: Names, left: list[LeftBehind]
+) -> TablePlan:
+    pairs = indexes_of(table.source, relation, names, left)
     return replace(
         table,
-        primary_key=named(table.primary_key, "pkey") if table.primary_key else None,
-        uniques=tuple(named(key, f"{'_'.join(key.columns)}_key") for key in table.uniques),
+        source=replace(table.source, indexes=tuple(mine for mine, _ in pairs)),
+        target=replace(table.target, indexes=tuple(theirs for _, theirs in pairs)),
+    )
+
+
+def _with_key_names(table: TablePlan, names: Names, destination: Destination) -> TablePlan:
+    target = table.target
+
+    def named(key: Key, ending: str) -> Key:
+        return replace(key, name=names.give(key.name or f"{target.name.name}_{ending}"))
+
+    primary = target.primary_key
+    uniques = tuple(named(key, f"{'_'.join(key.columns)}_key") for key in target.uniques)
+    # Constraints of one table share another space, which keys have their part in.
+    if table.adopted:
+        return table
+    own = Names(destination, [key.name for key in uniques])
+    if primary is not None:
+        primary = named(primary, "pkey")
+        own.give(primary.name)
+    foreign = tuple(
+        replace(key, name=own.give(key.name or f"{target.name.name}_{'_'.join(key.columns)}_fkey"))
+        for key in target.foreign_keys
+    )
+    checks = tuple(replace(check, name=own.give(check.name)) for check in target.checks)
+    return replace(
+        table,
+        target=replace(
+            target, primary_key=primary, uniques=uniques, foreign_keys=foreign, checks=checks
+        ),
     )
 
 
 def _mapped(key: Key | None, names: Mapping[str, str]) -> Key | None:
-    return Key(tuple(names[column] for column in key.columns)) if key else None
+    return Key(tuple(names[column] for column in key.columns), key.name) if key else None
 
 
 def _foreign_keys(
-    table: Table,
-    tables: Mapping[TableName, TableName],
-    columns: Mapping[TableName, Mapping[str, str]],
-    target: Dialect,
-    left: list[LeftBehind],
+    table: Table, renaming: _Renaming, left: list[LeftBehind]
 ) -> Iterable[ForeignKey]:
-    taken: set[str] = set()
     for key in table.foreign_keys:
         described = f"({', '.join(key.columns)}) to {key.parent}"
-        theirs = columns.get(key.parent)
+        theirs = renaming.columns.get(key.parent)
         if theirs is None:
             reason = "the table that it refers to is not migrated, or is not there"
         elif not key.parent_columns or not set(key.parent_columns) <= set(theirs):
             reason = "a column that it refers to is not there"
         else:
-            name = target.fit_name(f"{table.name.name}_{'_'.join(key.columns)}_fkey")
-            while name in taken:
-                name = target.fit_name(f"{name}_")
-            taken.add(name)
             yield replace(
                 key,
-                columns=tuple(columns[table.name][c] for c in key.columns),
-                parent=tables[key.parent],
+                columns=tuple(renaming.columns[table.name][c] for c in key.columns),
+                parent=renaming.tables[key.parent],
                 parent_columns=tuple(theirs[c] for c in key.parent_columns),
-                name=name,
             )
             continue
         left.append(LeftBehind("foreign key", described, table.name.name, reason))
@@ -269,7 +338,16 @@ def _renamed(source: Table, target: Table) -> tuple[tuple[str, str], ...]:
         for a, b in zip(source.columns, target.columns, strict=True)
     ]
     pairs += [(a.name, b.name) for a, b in zip(source.indexes, target.indexes, strict=True)]
+    pairs += [(a.name, b.name) for a, b in _named_keys(source, target)]
     return tuple((a, b) for a, b in pairs if a != b)
+
+
+def _named_keys(source: Table, target: Table) -> Iterable[tuple[Key, Key]]:
+    """Keys that somebody has named."""
+    pairs = list(zip(source.uniques, target.uniques, strict=True))
+    if source.primary_key is not None and target.primary_key is not None:
+        pairs.append((source.primary_key, target.primary_key))
+    return ((a, b) for a, b in pairs if a.name)
 
 
 def _widened(

@@ -9,10 +9,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from tableferry.aborting import is_unfinished, put_back
 from tableferry.dialects.base import Statements, TargetSession
 from tableferry.errors import Refused
-from tableferry.ledger import RUN, Ledger
-from tableferry.model import Plan, Schema, Table, TablePlan
+from tableferry.ledger import Ledger
+from tableferry.model import Plan, Schema, Table, TableName
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +28,11 @@ class Permission:
     recreate: bool = False
     confirm: Callable[[str], bool] = lambda _: True
 
+    @property
+    def replaces(self) -> bool:
+        """Whether what a target's tables hold may go."""
+        return self.drop_all or self.recreate
+
 
 def make_way(
     session: TargetSession,
@@ -35,75 +41,72 @@ def make_way(
     ledger: Ledger,
     permission: Permission,
 ) -> tuple[str, ...]:
-    """Clears the target for the plan and returns what went. Raises Refused where it may not."""
+    """Clears the target for the plan and returns what went. Raises Refused where it may not.
+
+    Tables that the plan adopts are emptied later, when what hangs on them is set aside.
+    """
     existing = session.inspect()
-    _require_no_ledger(existing, permission)
+    unfinished = is_unfinished(existing)
+    if unfinished and not permission.replaces:
+        raise Refused(
+            "The target holds an unfinished run.",
+            hint="--abort gives it up and puts back what it had set aside; --drop-all does so and "
+            "starts anew.",
+        )
     in_the_way = [
         (table, found)
         for table in plan.tables
         if (found := existing.table(table.target.name)) is not None
     ]
     filled = [found for _, found in in_the_way if session.holds_rows(found.name)]
-    if not permission.recreate:
-        _require_same_definitions(in_the_way)
-        if filled and not permission.drop_all:
-            raise Refused(
-                f"The target already holds rows in {_listed(filled)}.",
-                hint="Give --drop-all to replace them, or choose an empty target.",
-            )
-    tables = [found for _, found in in_the_way]
-    outside = session.referring_from_outside([table.name for table in tables])
+    views = _views_in_the_way(plan, existing, permission)
+    if filled and not permission.replaces:
+        raise Refused(
+            f"The target already holds rows in {_listed(filled)}.",
+            hint="Give --drop-all to replace them, or choose an empty target.",
+        )
+    outside = session.referring_from_outside([found.name for _, found in in_the_way])
     if outside:
         raise Refused(
             "Foreign keys of tables outside this migration refer to tables that are to be "
             f"replaced: {', '.join(outside)}.",
             hint="Drop those foreign keys first, or migrate into another schema.",
         )
-    if filled and not permission.confirm(
-        f"This deletes {_listed(filled)} in the target, with all rows."
-    ):
+    dropped = [found for planned, found in in_the_way if not planned.adopted]
+    if filled and not permission.confirm(_question(filled, views, dropped, permission)):
         raise Refused("Nothing was changed: the question was not answered with yes.")
-    ledger.drop(session)
-    if tables:
-        session.execute(statements.drop_tables([table.name for table in tables]))
+    if unfinished:
+        put_back(session, statements, ledger)
+        existing = session.inspect()
+        dropped = [table for table in dropped if existing.table(table.name) is not None]
+        views = [view for view in views if view in {found.name for found in existing.views}]
+    if views:
+        session.execute(statements.drop_views(views))
+    if dropped:
+        session.execute(statements.drop_tables([table.name for table in dropped]))
     return tuple(str(table.name) for table in filled)
 
 
-def _require_no_ledger(existing: Schema, permission: Permission) -> None:
-    unfinished = any(table.name.name == RUN for table in existing.tables)
-    if unfinished and not (permission.drop_all or permission.recreate):
+def _question(
+    filled: list[Table], views: list[TableName], dropped: list[Table], permission: Permission
+) -> str:
+    also = f" and {', '.join(map(str, views))}" if views else ""
+    if permission.recreate:
+        return f"This drops {_listed(dropped or filled)}{also} in the target, with all rows."
+    gone = f", and drops {', '.join(map(str, views))}" if views else ""
+    return f"This deletes all rows of {_listed(filled)} in the target{gone}."
+
+
+def _views_in_the_way(plan: Plan, existing: Schema, permission: Permission) -> list[TableName]:
+    there = {view.name for view in existing.views}
+    views = [view.target for view in plan.views if view.target in there]
+    if views and not permission.replaces:
         raise Refused(
-            "The target holds an unfinished run.",
-            hint="Start anew with --drop-all, which replaces what that run has brought.",
+            f"The target already has {'views' if len(views) > 1 else 'the view'} "
+            f"{', '.join(map(str, views))}.",
+            hint="Give --drop-all to have them created anew, or choose an empty target.",
         )
-
-
-def _require_same_definitions(in_the_way: list[tuple[TablePlan, Table]]) -> None:
-    other = [found for planned, found in in_the_way if not _ours(planned, found)]
-    if other:
-        extras = sorted({extra for table in other for extra in table.extras})
-        raise Refused(
-            f"The target has its own definition of {_listed(other)}"
-            + (f" (with {', '.join(extras)})." if extras else "."),
-            hint="Loading into an application's own tables is not there yet; --recreate drops "
-            "them and creates them from the source.",
-        )
-
-
-def _ours(planned: TablePlan, found: Table) -> bool:
-    """Whether a table is no more than what some plan for the same source would create, so that
-    nothing is lost when it is dropped and created anew."""
-    return (
-        len(planned.types) == len(found.columns)
-        and all(
-            mine.name == theirs.name and theirs.declared in types
-            for mine, theirs, types in zip(
-                planned.target.columns, found.columns, planned.types, strict=True
-            )
-        )
-        and len(found.indexes) <= len(planned.target.indexes)
-        and not found.extras
-    )
+    return views
 
 
 def _listed(tables: list[Table], most: int = 8) -> str:

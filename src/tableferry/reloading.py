@@ -35,7 +35,7 @@ from tableferry.model import (
 from tableferry.rejects import Stored, read_rows
 from tableferry.running import Clock, require_tables, status_of
 from tableferry.selection import Selection
-from tableferry.verification import Ends, VerificationOptions, counterpart, pair_columns
+from tableferry.verification import Ends, VerificationOptions, pair_columns, table_like
 from tableferry.versions import versions
 
 _BATCH_ROWS = 1_000
@@ -56,7 +56,8 @@ def load_rejects(
         reader = stack.enter_context(closing(dialects[0].open(source)))
         writer = cast(TargetSession, stack.enter_context(closing(dialects[1].open(target))))
         mine = _only_table(reader, source, options.selection)
-        theirs = counterpart(mine.name, writer.inspect(), dialects[1])
+        everything = reader.inspect()
+        theirs = table_like(mine.name, everything, writer.inspect(), dialects[1])
         if theirs is None:
             raise Refused(f"{target} has no table {mine.name}.", hint="Migrate it first.")
         rules = parse_all(options.casts, dialects[1])

@@ -29,6 +29,13 @@ def of_outcome(outcome: Outcome) -> dict[str, Any]:
         "timings": _seconds(outcome.timings),
         "tables": [_table(table) for table in outcome.tables],
         "left_behind": [asdict(item) for item in outcome.left_behind],
+        "views": [
+            {"source": view.source.name, "target": view.target.name} for view in outcome.views
+        ],
+        "violations": [
+            asdict(violation) | {"examples": [dict(row) for row in violation.examples]}
+            for violation in outcome.violations
+        ],
         "warnings": list(outcome.warnings),
     }
 

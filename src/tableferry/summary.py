@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.table import Table as Grid
 from rich.text import Text
 
-from tableferry.model import Difference, LeftBehind, Outcome, TableOutcome
+from tableferry.model import Difference, LeftBehind, Outcome, TableOutcome, Violation
 
 _STYLES = {"verified": "green", "differs": "bold red", "not verified": "yellow"}
 _MOST_DIFFERENCES = 20
@@ -22,11 +22,13 @@ def show(outcome: Outcome, console: Console, *, verbose: bool = False) -> None:
             _say(console, line, "yellow")
         for line in _differences(table):
             _say(console, line, "red")
+    for violation in outcome.violations:
+        _say(console, _violation(violation), "yellow")
     for line in _left_behind(outcome.left_behind, verbose=verbose):
         _say(console, line, "yellow")
     for warning in outcome.warnings:
         _say(console, warning, "yellow")
-    _say(console, _verdict(outcome), "bold green" if outcome.verified else "bold red")
+    _say(console, _verdict(outcome), "bold green" if outcome.fine else "bold red")
 
 
 def _say(console: Console, text: str, style: str) -> None:
@@ -127,6 +129,15 @@ def describe(difference: Difference) -> str:
     return f"{where}{column} is only in the {side}{times}"
 
 
+def _violation(violation: Violation) -> str:
+    shown = "; ".join(", ".join(f"{c} = {v}" for c, v in row) for row in violation.examples)
+    more = violation.rows > len(violation.examples)
+    return (
+        f"{violation.table}: {violation.rows:,} rows break the {violation.what} {violation.name}: "
+        f"{violation.consequence} ({'such as ' if more else ''}{shown})"
+    )
+
+
 def _left_behind(items: tuple[LeftBehind, ...], *, verbose: bool) -> list[str]:
     """One line for a kind of object and reason, unless all is wanted; the report names each."""
     if verbose:
@@ -160,5 +171,9 @@ def _verdict(outcome: Outcome) -> str:
     if outcome.status == "rejected":
         rejected = sum(table.rejected for table in outcome.tables)
         return f"Verified, but for {rejected:,} rejected rows: {done}."
+    if outcome.status == "created":
+        return (
+            f"Created: {count} {'table' if count == 1 else 'tables'} in {seconds:.1f} s, no rows."
+        )
     wrong = [table.source for table in outcome.tables if table.verdict != "verified"]
     return f"Not the same: {', '.join(wrong)} ({done})."

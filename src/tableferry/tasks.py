@@ -8,13 +8,15 @@ its lock, and a commit on an aborted transaction would claim success.
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import cast
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from tableferry.dialects import dialect_of
 from tableferry.dialects.base import Batch, Endpoint, Session, Surveyor, TargetSession
@@ -78,6 +80,14 @@ class Part:
 
 
 @dataclass(frozen=True, slots=True)
+class Speller:
+    """A side, with its scan, whose native types say how their values are spelled."""
+
+    endpoint: Endpoint
+    scan: Scan
+
+
+@dataclass(frozen=True, slots=True)
 class CopyRange:
     source: Endpoint
     target: Endpoint
@@ -94,7 +104,7 @@ def copy_range(job: CopyRange) -> Part:
     pair, part, ledger = job.pair, job.part, job.ledger
     digest = BucketedDigest.empty()
     size = 0
-    respelled: dict[int, int] = {}
+    respelled: Counter[int] = Counter()
     rejects: list[Reject] = []
     with session_for(job.source) as source, session_for(job.target, loading=True) as opened:
         target = cast(TargetSession, opened)
@@ -102,11 +112,11 @@ def copy_range(job: CopyRange) -> Part:
         def digested() -> Iterator[Batch]:
             nonlocal digest, size
             for batch in source.read(pair.source, part):
+                batch = _as_spelled_by(target, pair.target, batch)
                 digest += digest_batch(batch.columns, pair.source.key)
                 size += batch.bytes
                 rejects.extend(batch.rejects)
-                for column, count in batch.respelled:
-                    respelled[column] = respelled.get(column, 0) + count
+                respelled.update(dict(batch.respelled))
                 emit(Progress("copy", pair.source.table, batch.rows + len(batch.rejects)))
                 yield batch
 
@@ -122,6 +132,29 @@ def copy_range(job: CopyRange) -> Part:
     return Part(part.number, digest, size, seconds, counts, len(rejects))
 
 
+def _as_spelled_by(target: TargetSession, scan: Scan, batch: Batch) -> Batch:
+    """The batch with values of the target's native types in the target's own spelling: what is
+    the same to it, such as two spellings of one jsonb, is the same."""
+    natives = [i for i, column in enumerate(scan.columns) if column.kind.name == "native"]
+    if not natives:
+        return batch
+    columns = list(batch.columns)
+    respelled = list(batch.respelled)
+    for i in natives:
+        given = columns[i]
+        try:
+            columns[i] = target.canonical(scan.columns[i].kind, given)
+        except DatabaseError as error:
+            name = f"{scan.table}.{scan.columns[i].column.name}"
+            raise RunFailed(
+                f"{name}: {error.message}", hint="Correct the value in the source."
+            ) from error
+        count = pc.sum(pc.not_equal(given, columns[i])).as_py()
+        if count:
+            respelled.append((i, count))
+    return replace(batch, columns=tuple(columns), respelled=tuple(respelled))
+
+
 @dataclass(frozen=True, slots=True)
 class DigestRange:
     endpoint: Endpoint
@@ -129,6 +162,8 @@ class DigestRange:
     part: Range
     # The table under whose name progress is shown, whichever side is read.
     shown: TableName
+    # Of the source's side: the database in whose own spelling native values are compared.
+    speller: Speller | None = None
 
 
 def digest_range(job: DigestRange) -> Part:
@@ -136,13 +171,27 @@ def digest_range(job: DigestRange) -> Part:
     started = time.perf_counter()
     digest = BucketedDigest.empty()
     size = 0
+    respelled: Counter[int] = Counter()
     with session_for(job.endpoint) as session:
-        for batch in session.read(job.scan, job.part):
+        for batch in _read(session, job.scan, job.part, job.speller):
             digest += digest_batch(batch.columns, job.scan.key)
             size += batch.bytes
+            respelled.update(dict(batch.respelled))
             emit(Progress("verify", job.shown, batch.rows))
         _end_statement(session, job.endpoint)
-    return Part(job.part.number, digest, size, time.perf_counter() - started)
+    seconds = time.perf_counter() - started
+    return Part(job.part.number, digest, size, seconds, tuple(sorted(respelled.items())))
+
+
+def _read(session: Session, scan: Scan, part: Range, speller: Speller | None) -> Iterator[Batch]:
+    if speller is None:
+        yield from session.read(scan, part)
+        return
+    with session_for(speller.endpoint) as opened:
+        target = cast(TargetSession, opened)
+        for batch in session.read(scan, part):
+            yield _as_spelled_by(target, speller.scan, batch)
+        _end_statement(opened, speller.endpoint)
 
 
 def _end_statement(session: Session, endpoint: Endpoint) -> None:
@@ -162,6 +211,26 @@ def count_rows(job: CountRows) -> int:
         rows = session.count(job.table)
         _end_statement(session, job.endpoint)
     return rows
+
+
+@dataclass(frozen=True, slots=True)
+class FindRows:
+    """Rows of a table, under the alias t, that meet a condition in the SQL of their database."""
+
+    endpoint: Endpoint
+    table: TableName
+    condition: str
+    # Columns of which a few rows are shown, if any.
+    shown: tuple[str, ...] = ()
+
+
+def find_rows(job: FindRows) -> tuple[int, tuple[tuple[tuple[str, str], ...], ...]]:
+    """How many there are, and a few of them as (column, value)."""
+    with session_for(job.endpoint) as session:
+        count, found = session.find(job.table, job.condition, job.shown, MAX_EXAMPLES)
+        _end_statement(session, job.endpoint)
+    cut = [[value[:_SHOWN] for value in row] for row in found]
+    return count, tuple(tuple(zip(job.shown, row, strict=True)) for row in cut)
 
 
 @dataclass(frozen=True, slots=True)
@@ -237,13 +306,14 @@ class FetchRows:
     scan: Scan
     part: Range
     buckets: tuple[int, ...]
+    speller: Speller | None = None
 
 
 def fetch_rows(job: FetchRows) -> pa.Table:
     """The rows of a range whose keys fall into the buckets, columns in the scan's order."""
     chosen = []
     with session_for(job.endpoint) as session:
-        for batch in session.read(job.scan, job.part):
+        for batch in _read(session, job.scan, job.part, job.speller):
             wanted = np.isin(key_buckets(batch.columns, job.scan.key), job.buckets)
             if wanted.any():
                 mask = pa.array(wanted)

@@ -11,13 +11,15 @@ from typing import Any, cast
 from docopt import DocoptExit, docopt
 
 from tableferry.errors import UsageError
-from tableferry.model import MisfitPolicy
+from tableferry.model import MisfitPolicy, Scope, ViolationPolicy
 
 USAGE = """Carry a whole database between SQLite and PostgreSQL, and prove that every value arrived.
 
 Usage:
-  migrate database [options] [--tables PATTERN]... [--exclude PATTERN]... [--cast RULE]...
-  migrate plan [options] [--tables PATTERN]... [--exclude PATTERN]... [--cast RULE]...
+  migrate database [options] [--tables PATTERN]... [--exclude PATTERN]...
+                   [--cast RULE]... [--grant ROLE]...
+  migrate plan [options] [--tables PATTERN]... [--exclude PATTERN]...
+                   [--cast RULE]... [--grant ROLE]...
   migrate help [COMMAND]
   migrate --version
 
@@ -41,12 +43,19 @@ What is done:
   --recreate         drop the target's tables concerned and create them from the source
   --resume           go on with an unfinished run
   --abort            give up an unfinished run and put back what it had set aside
+  --data-only        bring rows alone, into tables that are there
+  --schema-only      create everything, and bring no rows
   --cast RULE        convert by a rule of yours (repeatable): 'TABLE.COLUMN to TYPE' or
                      'type DECLARED to TYPE', and then 'using METHOD': epoch, epoch_ms,
                      julian, iso, strip_nul or replace_invalid
   --misfit HOW       values that do not fit their type: widen the column, stop, or reject
                      the row, set aside in tableferry-rejects/ [default: widen]
   --rejects FILE     load rejected rows that you have put right, with --tables TABLE
+  --violations HOW   rows that break a key, a check or a foreign key that SQLite never
+                     enforced: report them, the rule left out, or stop [default: report]
+  --names HOW        keep names as they are, or fold them to lower case [default: keep]
+  --owner ROLE       give what is created to this role
+  --grant ROLE       let this role read and write what is created (repeatable)
   --workers N        worker processes (default: one a processor)
   --force            skip the check that no service uses the databases
 
@@ -69,11 +78,12 @@ _TAKE_VALUES = frozenset(re.findall(r"(--[a-z-]+) [A-Z]+", USAGE))
 _NOT_YET = {
     "plan": "migrate plan is not there yet.",
     "--resume": "--resume is not there yet; an unfinished run starts anew with --drop-all.",
-    "--abort": "--abort is not there yet; an unfinished run starts anew with --drop-all.",
     "--force": "--force is not there yet: no check is made that it could skip.",
 }
 _SEE = "See: migrate help"
 _MISFITS = ("widen", "stop", "reject")
+_VIOLATIONS = ("report", "stop")
+_NAMES = ("keep", "lower")
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +100,12 @@ class Arguments:
     drop_all: bool = False
     recreate: bool = False
     misfit: MisfitPolicy = "widen"
+    violations: ViolationPolicy = "report"
+    lower: bool = False
+    scope: Scope = "all"
+    abort: bool = False
+    owner: str = ""
+    grants: tuple[str, ...] = ()
     rejects: Path | None = None
     casts: tuple[str, ...] = ()
     workers: int | None = None
@@ -133,6 +149,7 @@ def _run(given: dict[str, Any], argv: Sequence[str]) -> Arguments:
                 raise UsageError(f"--rejects and {other} do not go together.")
     if given["--verify"] and (given["--drop-all"] or given["--recreate"]):
         raise UsageError("--verify writes nothing: it does not go with --drop-all or --recreate.")
+    _require_one_purpose(given)
     for other in ("--verbose", "--progress"):
         if given["--quiet"] and given[other]:
             raise UsageError(f"--quiet and {other} do not go together.")
@@ -147,7 +164,15 @@ def _run(given: dict[str, Any], argv: Sequence[str]) -> Arguments:
         verify=given["--verify"],
         drop_all=given["--drop-all"],
         recreate=given["--recreate"],
-        misfit=_misfit(given["--misfit"]),
+        misfit=cast(MisfitPolicy, _one_of("--misfit", given["--misfit"], _MISFITS)),
+        violations=cast(
+            ViolationPolicy, _one_of("--violations", given["--violations"], _VIOLATIONS)
+        ),
+        scope="data" if given["--data-only"] else "schema" if given["--schema-only"] else "all",
+        abort=given["--abort"],
+        lower=_one_of("--names", given["--names"], _NAMES) == "lower",
+        owner=given["--owner"] or "",
+        grants=tuple(given["--grant"]),
         rejects=Path(given["--rejects"]) if given["--rejects"] else None,
         casts=tuple(given["--cast"]),
         workers=_number("--workers", given["--workers"]),
@@ -160,10 +185,19 @@ def _run(given: dict[str, Any], argv: Sequence[str]) -> Arguments:
     )
 
 
-def _misfit(how: str) -> MisfitPolicy:
-    if how not in _MISFITS:
-        raise UsageError(f"--misfit {how}: it is one of {', '.join(_MISFITS)}.", hint=_SEE)
-    return cast(MisfitPolicy, how)
+def _require_one_purpose(given: dict[str, Any]) -> None:
+    purposes = ("--verify", "--abort", "--data-only", "--schema-only", "--rejects")
+    asked = [name for name in purposes if given[name]]
+    if len(asked) > 1:
+        raise UsageError(f"{asked[0]} and {asked[1]} do not go together.", hint=_SEE)
+    if given["--data-only"] and given["--recreate"]:
+        raise UsageError("--data-only creates nothing: it does not go with --recreate.")
+
+
+def _one_of(option: str, given: str, words: tuple[str, ...]) -> str:
+    if given not in words:
+        raise UsageError(f"{option} {given}: it is one of {', '.join(words)}.", hint=_SEE)
+    return given
 
 
 def _number(option: str, text: str | None) -> int | None:

@@ -34,7 +34,7 @@ from tableferry.model import (
     TableOutcome,
     scan_of,
 )
-from tableferry.plan import column_names
+from tableferry.naming import Destination, column_names, counterpart, folded
 from tableferry.running import (
     Clock,
     default_workers,
@@ -49,6 +49,7 @@ from tableferry.tasks import (
     CountRows,
     DigestRange,
     Part,
+    Speller,
     SurveyRange,
     count_rows,
     digest_range,
@@ -100,7 +101,7 @@ def verify(
             executor = stack.enter_context(started_executor(size, options.workers, observe))
             jobs = stack.enter_context(jobs_over(executor))
             for table in schema.tables:
-                other = counterpart(table.name, found, dialects[1])
+                other = table_like(table.name, everything, found, dialects[1])
                 if other is None:
                     outcomes[table.name] = _absent(table, mine.count(table.name))
                     continue
@@ -133,12 +134,16 @@ class Ends:
     rules: tuple[CastRule, ...] = ()
 
 
-def counterpart(name: TableName, theirs: Schema, dialect: Dialect) -> Table | None:
-    """The table of the same name as it is kept there, or the only one but for case."""
-    wanted = dialect.fit_name(name.name)
-    exact = [table for table in theirs.tables if table.name.name == wanted]
-    folded = [table for table in theirs.tables if table.name.name.lower() == wanted.lower()]
-    return exact[0] if exact else folded[0] if len(folded) == 1 else None
+def table_like(name: TableName, mine: Schema, theirs: Schema, dialect: Dialect) -> Table | None:
+    """The table that stands for one of ``mine``: of the name that it gets in the target, or of
+    one that is alike."""
+    there = {table.name.name: table for table in theirs.tables}
+    for wanted in (dialect.fit_name(name.name), dialect.fit_name(folded(name.name))):
+        if wanted in there:
+            return there[wanted]
+    names = [table.name.name for table in mine.tables]
+    found = counterpart(name.name, names, there)
+    return there[found] if found is not None else None
 
 
 def _absent(table: Table, rows: int) -> TableOutcome:
@@ -182,16 +187,22 @@ class _TableCheck:
 
     def begin(self, ranges: tuple[tuple[Range, ...], tuple[Range, ...]]) -> None:
         self._sides = (
-            Side(self._ends.source, self._scan(self._mine, 0), ranges[0]),
+            Side(self._ends.source, self._scan(self._mine, 0), ranges[0], speller=self._speller()),
             Side(self._ends.target, self._scan(self._theirs, 1), ranges[1]),
         )
         self._observe(PhaseBegins("verify", self._mine.name, 2 * self._mine.rows))
         for side in self._sides:
             for part in side.ranges:
-                job = DigestRange(side.endpoint, side.scan, part, self._mine.name)
+                job = DigestRange(side.endpoint, side.scan, part, self._mine.name, side.speller)
                 self._add(digest_range, job, partial(self._digested, side, part))
             job_count = CountRows(side.endpoint, side.scan.table)
             self._add(count_rows, job_count, partial(self._counted, side))
+
+    def _speller(self) -> Speller | None:
+        """PostgreSQL's native types are compared in its own spelling."""
+        if all(candidate.kind.name != "native" for *_, candidate in self._pairs):
+            return None
+        return Speller(self._ends.target, self._scan(self._theirs, 1))
 
     def _scan(self, table: Table, number: int) -> Scan:
         columns = tuple(
@@ -253,7 +264,10 @@ class _TableCheck:
             return
         # Values that no reading makes fit: they cannot be equal to anything on the other side.
         mine = self._sides[0]
-        candidates = tuple(_readings(column) for column in mine.scan.columns)
+        candidates = tuple(
+            _readings(column, self._ends.target_dialect.demanded(theirs))
+            for column, (_, theirs, _) in zip(mine.scan.columns, self._pairs, strict=True)
+        )
         found: list[Survey] = []
         self._sides = (replace(mine), replace(self._sides[1]))
 
@@ -317,6 +331,7 @@ class _TableCheck:
 
     def _compared(self, outcome: TableOutcome) -> None:
         self._observe(PhaseEnds("verify", self._mine.name))
+        outcome = self._sides[0].counted(outcome)
         if self._unmatched:
             outcome = replace(
                 outcome,
@@ -326,11 +341,12 @@ class _TableCheck:
         self._outcomes[self._mine.name] = outcome
 
 
-def _readings(column: ReadColumn) -> tuple[Candidate, ...]:
-    """What is tried on values that did not fit: the rule's conversion, and none, since the column
-    may have come to its type in spite of the rule."""
+def _readings(column: ReadColumn, demanded: tuple[Candidate, ...]) -> tuple[Candidate, ...]:
+    """What is tried on values that did not fit: the rule's conversion; none, since the column
+    may have come to its type in spite of the rule; and what an application's column demands."""
     plain = Candidate(column.kind, merges=True)
-    return (replace(plain, using=column.using), plain) if column.using else (plain,)
+    ruled = (replace(plain, using=column.using),) if column.using else ()
+    return (*ruled, plain, *(candidate for candidate in demanded if candidate.using))
 
 
 ColumnPair = tuple[Column, Column, Candidate]
@@ -342,16 +358,20 @@ def pair_columns(
     """Columns of one name with the kind to compare them as; and those that only one side has."""
     pairs: list[ColumnPair] = []
     unmatched = []
-    left = {column.name.lower(): column for column in theirs.columns}
-    exact = {column.name: column for column in theirs.columns}
-    names = column_names(mine, ends.target_dialect)
+    there = {column.name: column for column in theirs.columns}
+    left = dict(there)
+    own = [column.name for column in mine.columns]
+    names = column_names(mine, Destination(ends.target_dialect, ""))
+    lower = column_names(mine, Destination(ends.target_dialect, "", lower=True))
     for column in mine.columns:
         wanted = names[column.name]
-        other = exact.get(wanted) or left.get(wanted.lower())
+        other = there.get(wanted) or there.get(lower[column.name])
+        if other is None and (alike := counterpart(column.name, own, there)) is not None:
+            other = there[alike]
         if other is None:
             unmatched.append(_unmatched(mine, "missing", column))
             continue
-        left.pop(other.name.lower(), None)
+        left.pop(other.name, None)
         pairs.append((column, other, _common_candidate(ends, mine, column, other)))
     unmatched += [_unmatched(mine, "extra", column) for column in left.values()]
     return pairs, tuple(unmatched)

@@ -63,6 +63,11 @@ class Run:
         items = self.report["left_behind"]
         return [(item["table"], item["name"]) for item in items if item["what"] == what]
 
+    def violations(self, what: str) -> list[tuple[str, str, int]]:
+        """Table and name of the rules of a kind that rows break, and how many rows."""
+        items = self.report["violations"]
+        return [(i["table"], i["name"], i["rows"]) for i in items if i["what"] == what]
+
 
 def environment(**more: str) -> dict[str, str]:
     """Ours, without anything that would tell a PostgreSQL client where to go."""

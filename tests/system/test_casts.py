@@ -225,8 +225,8 @@ def test_verify_sees_a_converted_value_that_was_changed(
 def test_verify_without_the_rules_does_not_call_it_the_same(
     any_database: Server, tmp_path: Path
 ) -> None:
-    source = made(tmp_path / "source.db", {"t": CASES["epoch"]})
-    ferried(source, any_database, *flags("t.v to timestamptz using epoch"))
+    source = made(tmp_path / "source.db", {"t": CASES["epoch_ms"]})
+    ferried(source, any_database, *flags("t.v to timestamp using epoch_ms"))
 
     run = ferry(source, any_database, "--verify")
 

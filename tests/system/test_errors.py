@@ -288,7 +288,6 @@ def test_directions_that_are_not_there_yet(any_database: Server, source: Path, k
         (["--verify", "--drop-all"], ["--verify", "--drop-all"]),
         (["--quiet", "--verbose"], ["--quiet", "--verbose"]),
         (["--resume"], ["--resume", "not there yet"]),
-        (["--abort"], ["--abort", "not there yet"]),
         (["--cast", "a=b"], ["a=b"]),
         (["--force"], ["--force", "not there yet"]),
         (["--report", "report.html"], ["HTML", "not there yet"]),

@@ -214,7 +214,7 @@ def test_a_child_of_a_rejected_parent(any_database: Server, source: Path) -> Non
     assert run.code == 1, run.err
     assert accounted(run, source) == {"parents": (1, 1), "children": (0, 2)}
     assert run.left_behind("foreign key") == []
-    assert run.left_behind("proof of foreign key") == [("children", "(parent) to parents")]
+    assert run.violations("foreign key") == [("children", "(parent) to parents", 1)]
 
     file = put_right(f"{FOLDER}/parents.jsonl", lambda row: row | {"v": 2})
     loaded = ferry(source, any_database, "--tables", "parents", "--rejects", file)

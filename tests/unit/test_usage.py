@@ -27,6 +27,15 @@ ACCEPTED: dict[str, Arguments] = {
     "--misfit reject": replace(RUN, misfit="reject"),
     "--misfit widen": RUN,
     "--rejects r.jsonl": replace(RUN, rejects=Path("r.jsonl")),
+    "--violations stop": replace(RUN, violations="stop"),
+    "--violations report": RUN,
+    "--names lower": replace(RUN, lower=True),
+    "--names keep": RUN,
+    "--owner app": replace(RUN, owner="app"),
+    "--grant a --grant b": replace(RUN, grants=("a", "b")),
+    "--data-only": replace(RUN, scope="data"),
+    "--schema-only": replace(RUN, scope="schema"),
+    "--abort": replace(RUN, abort=True),
     "--workers 3": replace(RUN, workers=3),
     "--progress": replace(RUN, progress=True),
     "--report r.json": replace(RUN, report="r.json"),
@@ -38,7 +47,7 @@ ACCEPTED: dict[str, Arguments] = {
     "--help": Arguments("help"),
     "--version": Arguments("version"),
 }
-NOT_YET = ("--resume", "--abort", "--force")
+NOT_YET = ("--resume", "--force")
 TAKE_A_VALUE = sorted(set(re.findall(r"(--[a-z-]+) [A-Z]+", USAGE)))
 
 

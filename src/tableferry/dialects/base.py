@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import ClassVar, Protocol
@@ -14,6 +14,7 @@ from tableferry.addresses import PostgresServer, SqliteFile
 from tableferry.kinds import Mask
 from tableferry.model import (
     Candidate,
+    Check,
     Column,
     ForeignKey,
     Index,
@@ -21,10 +22,12 @@ from tableferry.model import (
     Kind,
     Range,
     ReadColumn,
+    Restoration,
     Scan,
     Schema,
     Table,
     TableName,
+    ViewPlan,
 )
 from tableferry.rejects import Reject, Stored
 
@@ -99,6 +102,13 @@ class Session(ABC):
         """The table's rows, counted without an index: a damaged one may be short of entries."""
 
     @abstractmethod
+    def find(
+        self, table: TableName, condition: str, shown: tuple[str, ...], most: int
+    ) -> tuple[int, tuple[tuple[str, ...], ...]]:
+        """How many rows of the table, under the alias t, meet a condition in the SQL of this
+        database; and the columns ``shown`` of at most ``most`` of them, as text."""
+
+    @abstractmethod
     def close(self) -> None: ...
 
 
@@ -161,11 +171,36 @@ class TargetSession(Session):
         Raises Refused where one is under way."""
 
     @abstractmethod
+    def texts(self, query: str) -> list[tuple[str, ...]]:
+        """The rows of a query whose columns are all text."""
+
+    @abstractmethod
     def holds_rows(self, table: TableName) -> bool: ...
 
     @abstractmethod
     def referring_from_outside(self, tables: list[TableName]) -> list[str]:
         """Foreign keys of other tables that refer to one of these."""
+
+    @abstractmethod
+    def set_aside(
+        self, tables: Sequence[TableName]
+    ) -> tuple[tuple[str, ...], tuple[Restoration, ...]]:
+        """Statements that set aside what would get in the way of a load into existing tables,
+        and those that put it back."""
+
+    @abstractmethod
+    def continue_sequences(self, table: TableName, next_values: Mapping[str, int]) -> None:
+        """Makes columns of an existing table that number themselves go on after their largest
+        value, or with their next value where that is larger."""
+
+    @abstractmethod
+    def require_roles(self, owner: str, others: Sequence[str]) -> None:
+        """Raises Refused where a role is not there, or this one may not give ``owner`` anything."""
+
+    @abstractmethod
+    def canonical(self, kind: Kind, array: pa.Array) -> pa.Array:
+        """Texts as a type that only this database knows spells them. Raises DatabaseError where
+        one is no value of the type, or the type would change it."""
 
     @abstractmethod
     def prepare_load(self) -> None:
@@ -211,6 +246,8 @@ class Statements(Protocol):
 
     def drop_tables(self, tables: Iterable[TableName]) -> str: ...
 
+    def empty_tables(self, tables: Iterable[TableName]) -> str: ...
+
     def add_key(self, table: TableName, key: Key, *, primary: bool) -> str: ...
 
     def create_index(self, table: TableName, index: Index) -> str: ...
@@ -224,6 +261,29 @@ class Statements(Protocol):
         """Once all tables and indexes are there."""
 
     def set_next_identity(self, table: Table) -> str: ...
+
+    def add_check(self, table: TableName, check: Check) -> str: ...
+
+    def set_default(self, table: TableName, column: Column) -> str: ...
+
+    def create_view(self, view: ViewPlan) -> str: ...
+
+    def drop_views(self, views: Iterable[TableName]) -> str: ...
+
+    def comments(self, table: Table) -> tuple[str, ...]: ...
+
+    def breaking_check(self, check: Check) -> str:
+        """The condition of rows that break it, of the table under the alias t."""
+
+    def breaking_foreign_key(self, key: ForeignKey) -> str: ...
+
+    def breaking_unique(self, table: TableName, index: Index) -> str: ...
+
+    def set_owner(self, name: TableName, role: str) -> str: ...
+
+    def grant(self, schema: str, tables: Iterable[Table], role: str) -> tuple[str, ...]: ...
+
+    def grant_view(self, view: TableName, role: str) -> str: ...
 
     def analyze(self, table: TableName) -> str: ...
 
@@ -246,6 +306,11 @@ class Dialect(ABC):
     def candidates(self, column: Column) -> tuple[Candidate, ...]:
         """What a column of this database may be read as, the most useful first. The last one
         fits every value that the database can hold."""
+
+    @abstractmethod
+    def demanded(self, column: Column) -> tuple[Candidate, ...]:
+        """What values may be read as to go into a column of this database that is there already,
+        the closest first."""
 
     @abstractmethod
     def values_of(self, stored: Sequence[Stored]) -> ColumnValues:

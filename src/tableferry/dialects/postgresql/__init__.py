@@ -10,6 +10,7 @@ from tableferry.dialects.postgresql import ddl
 from tableferry.dialects.postgresql.hold import ExportedSnapshot
 from tableferry.dialects.postgresql.session import PostgresSession
 from tableferry.dialects.postgresql.types import (
+    demanded,
     fit_column_name,
     fit_name,
     kind_named,
@@ -17,7 +18,7 @@ from tableferry.dialects.postgresql.types import (
     type_for,
 )
 from tableferry.errors import UsageError
-from tableferry.kinds import TEXT
+from tableferry.kinds import native
 from tableferry.model import Candidate, Column, Kind
 from tableferry.rejects import Stored
 
@@ -34,7 +35,10 @@ class PostgresDialect(Dialect):
         return 0
 
     def candidates(self, column: Column) -> tuple[Candidate, ...]:
-        return (Candidate(kind_of(column.declared) or TEXT),)
+        return (Candidate(kind_of(column.declared) or native(column.declared)),)
+
+    def demanded(self, column: Column) -> tuple[Candidate, ...]:
+        return demanded(column.declared)
 
     def values_of(self, stored: Sequence[Stored]) -> ColumnValues:
         raise UsageError("Rows rejected from PostgreSQL are not there yet.")

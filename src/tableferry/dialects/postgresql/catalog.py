@@ -10,15 +10,23 @@ import adbc_driver_postgresql.dbapi
 
 from tableferry.dialects.postgresql.connection import rows
 from tableferry.dialects.postgresql.ddl import literal, qualified
-from tableferry.model import Column, Identity, Index, Key, Schema, Table, TableName
+from tableferry.model import (
+    Check,
+    Column,
+    Identity,
+    Index,
+    Key,
+    Schema,
+    Table,
+    TableName,
+    View,
+)
 
 PAGE_BYTES = 8192
 
 # What an application gives a table beyond columns, keys and indexes, each in words or NULL.
 _EXTRAS = (
     "(SELECT 'a trigger' FROM pg_trigger x WHERE x.tgrelid = c.oid AND NOT x.tgisinternal LIMIT 1)",
-    "(SELECT 'a default' FROM pg_attrdef x WHERE x.adrelid = c.oid LIMIT 1)",
-    "(SELECT 'a check' FROM pg_constraint x WHERE x.conrelid = c.oid AND x.contype = 'c' LIMIT 1)",
     "(SELECT 'a comment' FROM pg_description x WHERE x.objoid = c.oid "
     "AND x.classoid = 'pg_class'::regclass LIMIT 1)",
     "(SELECT 'a policy' FROM pg_policy x WHERE x.polrelid = c.oid LIMIT 1)",
@@ -58,7 +66,13 @@ def inspect(connection: adbc_driver_postgresql.dbapi.Connection, schema: str) ->
         "array(SELECT a.attname::text FROM unnest(k.conkey) WITH ORDINALITY u(n, i) "
         "JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum = u.n ORDER BY u.i) AS columns "
         f"FROM {source} JOIN pg_constraint k ON k.conrelid = c.oid "
-        f"WHERE {own} AND k.contype IN ('p', 'u') ORDER BY c.relname, k.conname",
+        f"WHERE {own} AND k.contype IN ('p', 'u', 'c') ORDER BY c.relname, k.conname",
+    )
+    views = rows(
+        connection,
+        "SELECT c.relname::text AS name FROM pg_class c JOIN pg_namespace n "
+        f"ON n.oid = c.relnamespace WHERE n.nspname = {literal(schema)} AND c.relkind = 'v' "
+        "ORDER BY c.relname",
     )
     return Schema(
         tuple(
@@ -70,7 +84,9 @@ def inspect(connection: adbc_driver_postgresql.dbapi.Connection, schema: str) ->
                 size=row["size"],
             )
             for row in tables
-        )
+        ),
+        # Their queries are PostgreSQL's own business.
+        views=tuple(View(TableName(schema, row["name"]), "") for row in views),
     )
 
 
@@ -93,13 +109,14 @@ def _table(name: TableName, columns: list[dict[str, Any]], keys: list[dict[str, 
                 name=column["name"],
                 declared=column["declared"],
                 nullable=column["nullable"],
-                default=column["expression"] or None,
-                generated=column["generated"],
+                default=None if column["generated"] else column["expression"] or None,
+                generated=column["expression"] if column["generated"] else "",
             )
             for column in columns
         ),
         primary_key=Key(tuple(primary["columns"]), primary["name"]) if primary else None,
         uniques=tuple(Key(tuple(k["columns"]), k["name"]) for k in keys if k["type"] == "u"),
+        checks=tuple(Check("", key["name"]) for key in keys if key["type"] == "c"),
         identity=Identity(identity, 0) if identity else None,
         locator="ctid",
     )

@@ -4,7 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from tableferry.model import ForeignKey, Index, Key, Table, TableName
+from tableferry.model import (
+    Check,
+    Column,
+    ForeignKey,
+    Index,
+    IndexColumn,
+    Key,
+    Table,
+    TableName,
+    ViewPlan,
+)
 from tableferry.sql import quote
 
 _MAX_BIGINT = 2**63 - 1
@@ -29,6 +39,9 @@ def create_table(table: Table) -> str:
     parts = []
     for column in table.columns:
         part = f"{quote(column.name)} {column.declared}"
+        if column.generated:
+            # Stored: the one form that every version since 12 knows.
+            part += f" GENERATED ALWAYS AS ({column.generated}) STORED"
         if not column.nullable:
             part += " NOT NULL"
         parts.append(part)
@@ -39,10 +52,15 @@ def create_index(table: TableName, index: Index) -> str:
     unique = "UNIQUE " if index.unique else ""
     # SQLite sorts NULL before every value, PostgreSQL after: an index serves the same ORDER BY.
     columns = ", ".join(
-        f"{quote(column.name)} {'DESC NULLS LAST' if column.descending else 'ASC NULLS FIRST'}"
+        f"{_term(column)} {'DESC NULLS LAST' if column.descending else 'ASC NULLS FIRST'}"
         for column in index.columns
     )
-    return f"CREATE {unique}INDEX {quote(index.name)} ON {qualified(table)} ({columns})"
+    where = f" WHERE {index.where}" if index.where else ""
+    return f"CREATE {unique}INDEX {quote(index.name)} ON {qualified(table)} ({columns}){where}"
+
+
+def _term(column: IndexColumn) -> str:
+    return f"({column.expression})" if column.expression else quote(column.name)
 
 
 def add_key(table: TableName, key: Key, *, primary: bool) -> str:
@@ -64,6 +82,89 @@ def add_foreign_key(table: TableName, key: ForeignKey) -> str:
 
 def validate_foreign_key(table: TableName, key: ForeignKey) -> str:
     return f"ALTER TABLE {qualified(table)} VALIDATE CONSTRAINT {quote(key.name)}"
+
+
+def add_check(table: TableName, check: Check) -> str:
+    return (
+        f"ALTER TABLE {qualified(table)} ADD CONSTRAINT {quote(check.name)} "
+        f"CHECK ({check.expression})"
+    )
+
+
+def set_default(table: TableName, column: Column) -> str:
+    return (
+        f"ALTER TABLE {qualified(table)} ALTER COLUMN {quote(column.name)} "
+        f"SET DEFAULT {column.default}"
+    )
+
+
+def create_view(view: ViewPlan) -> str:
+    return f"CREATE VIEW {qualified(view.target)} AS {view.select}"
+
+
+def drop_views(views: Iterable[TableName]) -> str:
+    return f"DROP VIEW {', '.join(map(qualified, views))}"
+
+
+def comments(table: Table) -> tuple[str, ...]:
+    """What people wrote beside the table's and the columns' definitions."""
+    name = qualified(table.name)
+    found = [f"TABLE {name} IS {literal(table.comment)}"] if table.comment else []
+    found += [
+        f"COLUMN {name}.{quote(column.name)} IS {literal(column.comment)}"
+        for column in table.columns
+        if column.comment
+    ]
+    return tuple(f"COMMENT ON {text}" for text in found)
+
+
+def breaking_check(check: Check) -> str:
+    """The condition of rows that break it, as a table aliased t."""
+    return f"NOT ({check.expression})"
+
+
+def breaking_foreign_key(key: ForeignKey) -> str:
+    """The condition of rows without a parent, as a table aliased t. A NULL among several columns
+    exempts a row (MATCH SIMPLE)."""
+    given = " AND ".join(f"t.{quote(column)} IS NOT NULL" for column in key.columns)
+    same = " AND ".join(
+        f"p.{quote(theirs)} = t.{quote(mine)}"
+        for mine, theirs in zip(key.columns, key.parent_columns, strict=True)
+    )
+    return f"{given} AND NOT EXISTS (SELECT 1 FROM {qualified(key.parent)} AS p WHERE {same})"
+
+
+def breaking_unique(table: TableName, index: Index) -> str:
+    """The condition of rows that are not the only ones of their values, as a table aliased t."""
+    terms = [_term(column) for column in index.columns]
+    conditions = [f"{term} IS NOT NULL" for term in terms]
+    if index.where:
+        conditions.append(f"({index.where})")
+    where = " AND ".join(conditions)
+    listed = ", ".join(terms)
+    return (
+        f"t.ctid IN (SELECT unnest(d.rows) FROM (SELECT array_agg(ctid) AS rows "
+        f"FROM {qualified(table)} WHERE {where} GROUP BY {listed} HAVING count(*) > 1) AS d)"
+    )
+
+
+def set_owner(name: TableName, role: str) -> str:
+    """Of a table or a view; a table's own sequences follow."""
+    return f"ALTER TABLE {qualified(name)} OWNER TO {quote(role)}"
+
+
+def grant(schema: str, tables: Iterable[Table], role: str) -> tuple[str, ...]:
+    """Reading and writing rows, and the schema and sequences that this takes."""
+    statements = [f"GRANT USAGE ON SCHEMA {quote(schema)} TO {quote(role)}"]
+    for table in tables:
+        name = qualified(table.name)
+        statements.append(f"GRANT SELECT, INSERT, UPDATE, DELETE ON {name} TO {quote(role)}")
+        # The sequence of an identity column needs no grant of its own (CREATE TABLE, notes).
+    return tuple(statements)
+
+
+def grant_view(view: TableName, role: str) -> str:
+    return f"GRANT SELECT ON {qualified(view)} TO {quote(role)}"
 
 
 def analyze(table: TableName) -> str:
@@ -91,6 +192,11 @@ def set_next_identity(table: Table) -> str:
     if value > _MAX_BIGINT:
         return f"SELECT setval({sequence}, {_MAX_BIGINT}, true)"
     return f"SELECT setval({sequence}, {value}, false)"
+
+
+def empty_tables(tables: Iterable[TableName]) -> str:
+    # Without CASCADE: a table that refers to one of these and is not among them stops it.
+    return f"TRUNCATE {', '.join(map(qualified, tables))}"
 
 
 def drop_tables(tables: Iterable[TableName]) -> str:

@@ -2,18 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import itertools
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 
 import pyarrow as pa
 
 from tableferry.dialects.base import Batch, Endpoint, TargetSession
-from tableferry.dialects.postgresql import catalog
+from tableferry.dialects.postgresql import aside, catalog
 from tableferry.dialects.postgresql import connection as postgres
 from tableferry.dialects.postgresql.ddl import literal, qualified
 from tableferry.dialects.postgresql.values import misfits, reading, storing
 from tableferry.errors import DatabaseError, MisfitFound, Refused
-from tableferry.model import Range, ReadColumn, Scan, Schema, Table, TableName, ranges_at
+from tableferry.model import (
+    Kind,
+    Range,
+    ReadColumn,
+    Restoration,
+    Scan,
+    Schema,
+    Table,
+    TableName,
+    ranges_at,
+)
 from tableferry.sql import quote
 
 _RANGE_PAGES = 8_192
@@ -84,6 +96,9 @@ class PostgresSession(TargetSession):
         with postgres.errors(self._endpoint):
             return postgres.rows(self._connection, query)
 
+    def texts(self, query: str) -> list[tuple[str, ...]]:
+        return [tuple(map(str, row.values())) for row in self.rows(query)]
+
     def commit(self) -> None:
         with postgres.errors(self._endpoint, "commit"):
             self._connection.commit()
@@ -136,6 +151,50 @@ class PostgresSession(TargetSession):
         with postgres.errors(self._endpoint):
             return catalog.referring_from_outside(self._connection, tables)
 
+    def set_aside(
+        self, tables: Sequence[TableName]
+    ) -> tuple[tuple[str, ...], tuple[Restoration, ...]]:
+        with postgres.errors(self._endpoint):
+            return aside.set_aside(self._connection, tables)
+
+    def continue_sequences(self, table: TableName, next_values: Mapping[str, int]) -> None:
+        with postgres.errors(self._endpoint, f"table {table}"):
+            found = aside.sequences(self._connection, table)
+        for row in found:
+            column, sequence = row["column"], literal(row["sequence"])
+            least = next_values.get(column, 1) - 1
+            self.execute(
+                f"SELECT setval({sequence}, m, true) FROM (SELECT greatest(max({quote(column)})"
+                f"::bigint, {least}) AS m FROM {qualified(table)}) AS x WHERE m > 0"
+            )
+
+    def require_roles(self, owner: str, others: Sequence[str]) -> None:
+        for role in filter(None, (owner, *others)):
+            if not self.rows(f"SELECT 1 AS n FROM pg_roles WHERE rolname = {literal(role)}"):
+                raise Refused(f"{self._endpoint} has no role {role}.")
+        if owner and not self.rows(
+            f"SELECT 1 AS n WHERE pg_has_role(current_user, {literal(owner)}, 'MEMBER')"
+        ):
+            raise Refused(
+                f"This role may not give tables to {owner}.",
+                hint=f"Run as a role that is a member of {owner}.",
+            )
+
+    def canonical(self, kind: Kind, array: pa.Array) -> pa.Array:
+        if array.null_count == len(array):
+            return array
+        texts = ", ".join(
+            "NULL" if value is None else literal(value) for value in array.to_pylist()
+        )
+        found = self.rows(aside.canonical_query(kind.type, texts))
+        changed = next((row for row in found if row["changed"]), None)
+        if changed is not None:
+            raise DatabaseError(
+                f"{kind.type} would keep {changed['given']!r} as {changed['spelled']!r}",
+                sqlstate="22000",
+            )
+        return pa.array([row["spelled"] for row in found], pa.string())
+
     def prepare_load(self) -> None:
         self.execute(postgres.set_all(_LOAD_SETTINGS))
         self.commit()
@@ -163,6 +222,19 @@ class PostgresSession(TargetSession):
             postgres.run(self._connection, postgres.set_all(_NO_INDEX, local=True))
             query = f"SELECT count(*) AS n FROM {qualified(table)}"
             return int(postgres.rows(self._connection, query)[0]["n"])
+
+    def find(
+        self, table: TableName, condition: str, shown: tuple[str, ...], most: int
+    ) -> tuple[int, tuple[tuple[str, ...], ...]]:
+        source = f"{qualified(table)} AS t WHERE {condition}"
+        count = int(str(self.rows(f"SELECT count(*) AS n FROM {source}")[0]["n"]))
+        if not count or not most:
+            return count, ()
+        cells = ", ".join(f"coalesce(t.{quote(name)}::text, 'NULL')" for name in shown)
+        query = f"SELECT ARRAY[{cells}]::text[] AS cells FROM {source} LIMIT {most}"
+        with postgres.errors(self._endpoint, f"table {table}"):
+            found = postgres.rows(self._connection, query)
+        return count, tuple(tuple(row["cells"]) for row in found)
 
     def ranges(self, table: Table) -> tuple[Range, ...]:
         query = f"SELECT pg_relation_size({literal(qualified(table.name))}) AS n"
@@ -199,6 +271,10 @@ class PostgresSession(TargetSession):
     def ingest(
         self, table: TableName, columns: tuple[ReadColumn, ...], batches: Iterator[Batch]
     ) -> None:
+        taken = [not column.computed for column in columns]
+        if not all(taken):
+            batches = (_only(taken, batch) for batch in batches)
+            columns = tuple(itertools.compress(columns, taken))
         schema = pa.schema([(c.column.name, storing(c).arrow_type) for c in columns])
         encoded = _Encoded(table, columns, batches)
         with postgres.errors(self._endpoint, f"table {table}"):
@@ -277,6 +353,10 @@ class _Encoded:
         ]
         if bad:
             raise MisfitFound(f"{self._table}: values do not fit", table=self._table, columns=bad)
+
+
+def _only(taken: Sequence[bool], batch: Batch) -> Batch:
+    return replace(batch, columns=tuple(itertools.compress(batch.columns, taken)))
 
 
 @contextmanager

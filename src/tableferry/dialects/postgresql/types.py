@@ -23,8 +23,9 @@ from tableferry.kinds import (
     TIMESTAMPTZ,
     UUID,
     decimal,
+    native,
 )
-from tableferry.model import Kind
+from tableferry.model import Candidate, Kind
 
 # NAMEDATALEN - 1 ("Identifiers and Key Words", section 4.1.1): longer names are cut silently.
 NAME_BYTES = 63
@@ -88,6 +89,24 @@ def kind_of(declared: str) -> Kind | None:
         precision, scale = int(match[1]), int(match[2])
         return decimal(precision, scale) if 0 <= scale <= precision <= DECIMAL_DIGITS else NUMERIC
     return None
+
+
+def demanded(declared: str) -> tuple[Candidate, ...]:
+    """What values may be read as that go into an application's column of this type, the closest
+    first: an existing column demands its own type, whatever the source calls the value."""
+    kind = kind_of(declared)
+    if kind is None:
+        return (Candidate(native(declared)), Candidate(native(declared), merges=True))
+    match kind.name:
+        case "bool" | "uuid":
+            return (Candidate(kind), Candidate(kind, using="meaning"))
+        case "float" | "text" | "bytes":
+            return (Candidate(kind), Candidate(kind, merges=True))
+        case "timestamp" | "timestamptz":
+            return (Candidate(kind), Candidate(kind, using="utc"), Candidate(kind, using="epoch"))
+        case "date":
+            return (Candidate(kind), Candidate(kind, using="epoch"))
+    return (Candidate(kind),)
 
 
 # What people write for the names that format_type() gives.

@@ -61,7 +61,7 @@ def _text_reading(value: str, kind: Kind) -> Reading:
 def from_text(array: pa.Array, kind: Kind) -> pa.Array:
     """Values of a kind from PostgreSQL's text of them. Raises MisfitFound where one is none."""
     match kind.name:
-        case "text" | "json":
+        case "text" | "json" | "native":
             return array
         case "numeric":
             return kinds.canonical_numerics(array)

@@ -34,6 +34,9 @@ class SqliteDialect(Dialect):
     def candidates(self, column: Column) -> tuple[Candidate, ...]:
         return candidates(column)
 
+    def demanded(self, column: Column) -> tuple[Candidate, ...]:
+        return candidates(column)
+
     def values_of(self, stored: Sequence[Stored]) -> ColumnValues:
         return typed_values(stored)
 

@@ -6,7 +6,6 @@ every way of writing a definition; the driver's own metadata calls guess types f
 
 from __future__ import annotations
 
-import re
 from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import replace
@@ -15,9 +14,16 @@ from typing import Any
 import adbc_driver_sqlite.dbapi
 
 from tableferry.dialects.sqlite.connection import rows
+from tableferry.dialects.sqlite.definitions import (
+    TableDefinition,
+    index_definition,
+    table_definition,
+    view_definition,
+)
 from tableferry.dialects.sqlite.types import may_be_long
 from tableferry.dialects.sqlite.values import joined
 from tableferry.model import (
+    Check,
     Column,
     ForeignKey,
     Identity,
@@ -28,11 +34,13 @@ from tableferry.model import (
     Schema,
     Table,
     TableName,
+    View,
 )
 from tableferry.sql import quote
 
 _SCHEMA = "main"
-_GENERATED = (2, 3)  # table_xinfo.hidden: virtual, stored
+_HIDDEN, *_GENERATED = (1, 2, 3)  # table_xinfo.hidden; generated: virtual, stored
+_BINARY = "BINARY"
 _ROWID_NAMES = ("rowid", "_rowid_", "oid")
 _SAMPLE = 256
 # What a row takes beside its values: its length, its rowid and a pointer ("Database File Format").
@@ -121,13 +129,16 @@ def inspect(connection: adbc_driver_sqlite.dbapi.Connection) -> Schema:
             tables.append(_table(catalog, name, bool(without_rowid), left))
         elif kind in _STRANGER_KINDS:
             left.append(LeftBehind(f"{kind} table", name, name, _STRANGER_KINDS[kind]))
-    for (kind, name), (table, _) in catalog.sql.items():
-        if kind in ("view", "trigger"):
-            left.append(
-                LeftBehind(kind, name, table, f"{kind}s are not translated yet; create it by hand")
-            )
+    views = []
+    for (kind, name), (table, sql) in catalog.sql.items():
+        if kind == "trigger":
+            reason = "a trigger's body is a program of SQLite's; write it anew by hand"
+            left.append(LeftBehind(kind, name, table, reason))
+        elif kind == "view":
+            view = view_definition(sql)
+            views.append(View(TableName(_SCHEMA, name), view.select, view.columns))
     measured = _with_long_columns(catalog, tables)
-    return Schema(tuple(_with_parent_keys(measured)), tuple(left))
+    return Schema(tuple(_with_parent_keys(measured)), tuple(left), tuple(views))
 
 
 def _with_long_columns(catalog: _Catalog, tables: list[Table]) -> list[Table]:
@@ -156,21 +167,22 @@ def _file_bytes(catalog: _Catalog, table: Table) -> int:
 
 
 def _table(catalog: _Catalog, name: str, without_rowid: bool, left: list[LeftBehind]) -> Table:
-    columns = tuple(
-        Column(
-            name=column,
-            declared=declared,
-            nullable=not notnull,
-            default=default,
-            generated=hidden in _GENERATED,
-        )
-        for column, declared, notnull, default, _, hidden in catalog.columns[name]
-        if hidden != 1
-    )
-    _name_what_columns_lose(catalog, name, columns, left)
-    primary_key = _primary_key(catalog, name, without_rowid, left)
+    definition = table_definition(catalog.sql[("table", name)][1])
+    columns = _columns(catalog, name, definition, left)
+    for clause in definition.on_conflict:
+        reason = "PostgreSQL has no such clause; without it a second row of a key is an error"
+        left.append(LeftBehind("conflict clause", clause, name, reason))
+    key = _primary_key(catalog, name, definition)
+    primary_key = key
     locator = "" if without_rowid else _locator(columns)
-    uniques, indexes = _indexes(catalog, name, left)
+    uniques, indexes = _indexes(catalog, name, definition, left)
+    if key is not None and _holds_nulls(catalog, name, key, without_rowid):
+        reason = (
+            "it holds NULLs, which SQLite allows and PostgreSQL does not; "
+            "it became a unique constraint"
+        )
+        left.append(LeftBehind("primary key", ", ".join(key.columns), name, reason))
+        primary_key, uniques = None, (key, *uniques)
     row_bytes = _row_bytes(catalog, name, columns)
     rows = _estimated_rows(catalog, name, locator, row_bytes)
     return Table(
@@ -178,8 +190,10 @@ def _table(catalog: _Catalog, name: str, without_rowid: bool, left: list[LeftBeh
         columns=columns,
         primary_key=primary_key,
         uniques=uniques,
-        foreign_keys=_foreign_keys(catalog, name),
+        foreign_keys=_foreign_keys(catalog, name, definition),
         indexes=indexes,
+        checks=tuple(Check(check.expression, check.name) for check in definition.checks),
+        comment=_by_column(definition.comments).get("", ""),
         identity=_identity(catalog, name, primary_key, without_rowid),
         rows=rows,
         size=rows * row_bytes,
@@ -188,70 +202,56 @@ def _table(catalog: _Catalog, name: str, without_rowid: bool, left: list[LeftBeh
     )
 
 
-def _name_what_columns_lose(
-    catalog: _Catalog, name: str, columns: Iterable[Column], left: list[LeftBehind]
-) -> None:
-    for column in columns:
-        if column.generated:
+def _columns(
+    catalog: _Catalog, name: str, definition: TableDefinition, left: list[LeftBehind]
+) -> tuple[Column, ...]:
+    generated = _by_column(definition.generated)
+    collations = _by_column(definition.collations)
+    comments = _by_column(definition.comments)
+    columns = []
+    for column, declared, notnull, default, _, hidden in catalog.columns[name]:
+        if hidden == _HIDDEN:
+            continue
+        word = column.lower()
+        expression = generated.get(word, "") if hidden in _GENERATED else ""
+        if hidden in _GENERATED and not expression:
             left.append(
-                LeftBehind(
-                    "generated column",
-                    column.name,
-                    name,
-                    "its values arrive in a plain column; the expression is not translated yet",
-                )
+                LeftBehind("generated column", column, name, "its expression cannot be read")
             )
-        elif column.default is not None:
-            left.append(
-                LeftBehind(
-                    "default",
-                    column.name,
-                    name,
-                    f"defaults are not translated yet: {column.default}",
-                )
+        collation = collations.get(word, "")
+        columns.append(
+            Column(
+                name=column,
+                declared=declared,
+                nullable=not notnull,
+                default=default if hidden not in _GENERATED else None,
+                generated=expression,
+                collation="" if collation == _BINARY else collation,
+                comment=comments.get(word, ""),
             )
-    for number in range(_checks(catalog.sql[("table", name)][1])):
-        left.append(
-            LeftBehind("check", f"number {number + 1}", name, "checks are not translated yet")
         )
+    return tuple(columns)
 
 
-def _checks(sql: str) -> int:
-    """How many CHECK constraints a table's definition has, strings and comments apart."""
-    bare = re.sub(
-        r"'(?:[^']|'')*'|\"(?:[^\"]|\"\")*\"|`(?:[^`]|``)*`|\[[^\]]*\]|--[^\n]*|/\*.*?(?:\*/|\Z)",
-        " ",
-        sql,
-        flags=re.DOTALL,
-    )
-    return len(re.findall(r"\bCHECK\s*\(", bare, flags=re.IGNORECASE))
+def _by_column(pairs: Iterable[tuple[str, str]]) -> dict[str, str]:
+    return {column.lower(): text for column, text in pairs}
 
 
-def _primary_key(
-    catalog: _Catalog, name: str, without_rowid: bool, left: list[LeftBehind]
-) -> Key | None:
-    members = sorted(
-        (pk, column, notnull) for column, _, notnull, _, pk, _ in catalog.columns[name] if pk
-    )
-    if not members:
-        return None
-    key = Key(tuple(column for _, column, _ in members))
-    # A primary key of a rowid table may hold NULLs ("CREATE TABLE", 3.5, a bug that was kept).
-    nullable = [column for _, column, notnull in members if not notnull]
+def _primary_key(catalog: _Catalog, name: str, definition: TableDefinition) -> Key | None:
+    members = sorted((pk, column) for column, _, _, _, pk, _ in catalog.columns[name] if pk)
+    columns = tuple(column for _, column in members)
+    names = {columns: constraint for constraint, columns in definition.constraint_names}
+    return Key(columns, names.get(columns, "")) if columns else None
+
+
+def _holds_nulls(catalog: _Catalog, name: str, key: Key, without_rowid: bool) -> bool:
+    """A primary key of a rowid table may hold NULLs ("CREATE TABLE", 3.5, a bug that was kept)."""
+    nullable = [c for c, _, notnull, _, pk, _ in catalog.columns[name] if pk and not notnull]
     if without_rowid or not nullable or _is_rowid_alias(catalog, name):
-        return key
+        return False
     nulls = " OR ".join(f"{quote(column)} IS NULL" for column in nullable)
-    if not catalog.number(f"SELECT EXISTS (SELECT 1 FROM {quote(name)} NOT INDEXED WHERE {nulls})"):
-        return key
-    left.append(
-        LeftBehind(
-            "primary key",
-            ", ".join(key.columns),
-            name,
-            "it holds NULLs, which SQLite allows and PostgreSQL does not",
-        )
-    )
-    return None
+    query = f"SELECT EXISTS (SELECT 1 FROM {quote(name)} NOT INDEXED WHERE {nulls})"
+    return bool(catalog.number(query))
 
 
 def _is_rowid_alias(catalog: _Catalog, name: str) -> bool:
@@ -265,44 +265,58 @@ def _locator(columns: Iterable[Column]) -> str:
 
 
 def _indexes(
-    catalog: _Catalog, name: str, left: list[LeftBehind]
+    catalog: _Catalog, name: str, definition: TableDefinition, left: list[LeftBehind]
 ) -> tuple[tuple[Key, ...], tuple[Index, ...]]:
+    """Unique constraints and indexes. A constraint that takes 'a' and 'A' for the same is no
+    constraint of other databases, but a unique index of them may say it."""
+    names = {columns: constraint for constraint, columns in definition.constraint_names}
     uniques: list[Key] = []
     indexes: list[Index] = []
     for index, unique, origin, partial in reversed(catalog.indexes[name]):
         columns = catalog.index_columns[index]
-        if origin == "pk":
-            continue
-        reason = _unportable(columns, partial)
-        if reason:
-            what = "unique constraint" if origin == "u" else "index"
-            label = (
-                ", ".join(str(column) for _, column, _, _ in columns) if origin == "u" else index
-            )
-            left.append(LeftBehind(what, label, name, reason))
+        plain = all(collation == _BINARY for *_, collation in columns)
+        if origin == "c":
+            terms = _terms(columns, catalog.sql[("index", index)][1])
+            where = index_definition(catalog.sql[("index", index)][1]).where
+            if terms is None or (partial and not where):
+                left.append(LeftBehind("index", index, name, "its definition cannot be read"))
+            else:
+                indexes.append(Index(index, terms, bool(unique), where))
+        elif not plain:
+            label = names.get(tuple(column for _, column, _, _ in columns), "")
+            own = label or "_".join([name, *(column for _, column, _, _ in columns), "key"])
+            indexes.append(Index(own, _terms(columns, "") or (), unique=True))
         elif origin == "u":
-            uniques.append(Key(tuple(column for _, column, _, _ in columns)))
-        else:
-            parts = tuple(IndexColumn(column, bool(desc)) for _, column, desc, _ in columns)
-            indexes.append(Index(index, parts, bool(unique)))
+            key = tuple(column for _, column, _, _ in columns)
+            uniques.append(Key(key, names.get(key, "")))
     return tuple(uniques), tuple(indexes)
 
 
-def _unportable(columns: list[Any], partial: int) -> str:
-    if partial:
-        return "partial indexes are not translated yet"
-    if any(column is None for _, column, _, _ in columns):
-        return "indexes on expressions are not translated yet"
-    collations = {str(collation).upper() for _, _, _, collation in columns} - {"BINARY"}
-    if collations:
-        return f"the collation {', '.join(sorted(collations))} is not translated yet"
-    return ""
+def _terms(columns: list[Any], sql: str) -> tuple[IndexColumn, ...] | None:
+    """The terms of an index, or None where the text does not tell what the pragma counts."""
+    written = index_definition(sql).terms
+    terms = []
+    for position, (_, column, descending, collation) in enumerate(columns):
+        expression = ""
+        if column is None:
+            if len(written) != len(columns):
+                return None
+            expression = written[position][0]
+        collation = "" if collation == _BINARY else str(collation).upper()
+        terms.append(IndexColumn(column or "", bool(descending), expression, collation))
+    return tuple(terms)
 
 
-def _foreign_keys(catalog: _Catalog, name: str) -> tuple[ForeignKey, ...]:
+def _foreign_keys(
+    catalog: _Catalog, name: str, definition: TableDefinition
+) -> tuple[ForeignKey, ...]:
     grouped: dict[int, list[Any]] = defaultdict(list)
     for number, *row in catalog.foreign_keys[name]:
         grouped[number].append(row)
+    listed = [parts for _, parts in sorted(grouped.items(), reverse=True)]
+    # The pragma numbers them from the last to the first, and knows neither name nor deferral.
+    texts = definition.foreign_keys
+    known = len(texts) == len(listed)
     return tuple(
         ForeignKey(
             columns=tuple(column for _, column, _, _, _ in parts),
@@ -311,8 +325,10 @@ def _foreign_keys(catalog: _Catalog, name: str) -> tuple[ForeignKey, ...]:
             parent_columns=tuple(to for _, _, to, _, _ in parts if to is not None),
             on_update=parts[0][3],
             on_delete=parts[0][4],
+            deferred=known and texts[i].initially_deferred,
+            name=texts[i].name if known else "",
         )
-        for _, parts in sorted(grouped.items(), reverse=True)
+        for i, parts in enumerate(listed)
     )
 
 

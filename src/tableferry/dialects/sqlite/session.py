@@ -69,6 +69,23 @@ class SqliteSession(Session, Surveyor):
         with sqlite.errors(self._path, f"table {table}"), self._mapped():
             return int(sqlite.rows(self._connection, query, "n")[0][0])
 
+    def find(
+        self, table: TableName, condition: str, shown: tuple[str, ...], most: int
+    ) -> tuple[int, tuple[tuple[str, ...], ...]]:
+        source = f"{quote(table.name)} AS t NOT INDEXED WHERE {condition}"
+        with sqlite.errors(self._path, f"table {table}"), self._mapped():
+            count = int(
+                sqlite.rows(self._connection, f"SELECT count(*) AS n FROM {source}", "n")[0][0]
+            )
+            cells = [f"quote(t.{quote(name)}) AS c{i}" for i, name in enumerate(shown)]
+            if not count or not most or not cells:
+                return count, ()
+            query = f"SELECT {', '.join(cells)} FROM {source} LIMIT {most}"
+            found = sqlite.rows(
+                self._connection, query, ", ".join(f"c{i}" for i in range(len(cells)))
+            )
+            return count, tuple(map(tuple, found))
+
     def ranges(self, table: Table) -> tuple[Range, ...]:
         parts = min(table.size // _RANGE_BYTES, table.rows // _MIN_RANGE_ROWS, _MAX_RANGES)
         if not table.locator or parts < 2:

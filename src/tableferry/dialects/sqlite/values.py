@@ -149,6 +149,7 @@ _MERGED_CLASSES: dict[str, frozenset[str]] = {
     "float": frozenset({"real", "integer"}),
     "text": frozenset({"text", "integer", "real"}),
     "bytes": frozenset({"text", "integer", "real", "blob"}),
+    "native": frozenset({"text", "integer", "real"}),
 }
 
 
@@ -223,6 +224,9 @@ class TypedValues(ColumnValues):
                     conversions.texts_to_uuids(self._text), conversions.blobs_to_uuids(self._blob)
                 )
                 converted = len(array) - array.null_count
+            case "utc":
+                array = conversions.texts_to_instants(self._text, kind)
+                converted = len(array) - array.null_count
             case "strip_nul" | "replace_invalid":
                 array, converted = conversions.mended_texts(self._text, method)
             case _:
@@ -257,6 +261,8 @@ class TypedValues(ColumnValues):
                 return Decoded(self._as_text() if merges else self._text)
             case "bytes":
                 return Decoded(self._as_bytes() if merges else self._blob)
+            case "native":
+                return Decoded(self._as_text() if merges else self._text)
         return _from_text(self._text, kind)
 
     def _floats(self) -> Decoded:

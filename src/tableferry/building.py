@@ -1,0 +1,387 @@
+"""What is built on a table once its rows are there: keys, checks, indexes, foreign keys, and what
+belongs to the whole: defaults, comments, views, identities.
+
+Rows may break a rule that nobody enforced in the source. Then the rows are counted and shown, and
+the rule is left out, or left unproven; what the target refuses for another reason is left behind
+by name. Nothing here changes a row.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+from typing import Any, Protocol, TypeAlias
+
+from tableferry.dialects.base import Endpoint, TargetSession
+from tableferry.errors import DatabaseError, RunFailed
+from tableferry.jobs import Urgency
+from tableferry.model import (
+    ForeignKey,
+    Index,
+    IndexColumn,
+    Key,
+    LeftBehind,
+    Plan,
+    Restoration,
+    TablePlan,
+    ViewPlan,
+    Violation,
+    ViolationPolicy,
+)
+from tableferry.naming import Destination
+from tableferry.tasks import FindRows, RunStatements, find_rows, run_statements
+
+Then: TypeAlias = Callable[[], None]
+
+# What an object may be refused for without the data being wrong: integrity violations (23),
+# values that an expression cannot take (22), statements that make no sense for the types at hand
+# (42), what the server does not do (0A), limits of the server (54).
+_NAMED_CLASSES = ("22", "23", "42", "0A", "54")
+_BROKEN = "23"
+_LEFT_OUT = "it was left out"
+_UNPROVEN = "it holds for new rows only (NOT VALID)"
+
+_Found: TypeAlias = "tuple[int, tuple[tuple[tuple[str, str], ...], ...]]"
+
+
+class AddJob(Protocol):
+    """Queues a job that counts for its table."""
+
+    def __call__(
+        self,
+        task: Callable[[Any], Any],
+        argument: Any,
+        then: Callable[[Any], None],
+        urgency: Urgency,
+        failed: Callable[[Exception], None] | None = None,
+    ) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Roles:
+    """Who gets what is created: its owner ("" is whoever runs this), and who may use it."""
+
+    owner: str = ""
+    grants: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class _Step:
+    """A statement, what it makes, and which rows may be in its way.
+
+    ``breaking`` is the condition of those rows in the target, ``original`` in the source where it
+    can be told there.
+    """
+
+    statement: str
+    makes: LeftBehind
+    breaking: str = ""
+    original: str = ""
+    consequence: str = _LEFT_OUT
+
+
+class Building:
+    """``left_behind`` and ``violations`` grow as things are built."""
+
+    def __init__(
+        self,
+        ends: tuple[Endpoint, Endpoint],
+        destination: Destination,
+        session: TargetSession,
+        policy: ViolationPolicy,
+        roles: Roles,
+        *,
+        rowless: bool = False,
+    ) -> None:
+        self._source, self._target = ends
+        self._schema = destination.schema
+        self._statements = destination.dialect.statements
+        self._session = session
+        self._policy = policy
+        self._roles = roles
+        self._rowless = rowless
+        self.left_behind: list[LeftBehind] = []
+        self.violations: list[Violation] = []
+
+    def forget(self, table: TablePlan) -> None:
+        """What was said of a table that is loaded anew."""
+        name = table.source.name.name
+        self.left_behind = [left for left in self.left_behind if left.table != name]
+        self.violations = [v for v in self.violations if v.table != name]
+
+    # Keys and checks
+
+    def keys(self, table: TablePlan, add: AddJob, then: Then) -> None:
+        """One after the other: each wants the table for itself."""
+        steps = [*self._key_steps(table), *self._check_steps(table)]
+
+        def next_step() -> None:
+            if steps:
+                self._try(table, steps.pop(0), Urgency.KEYS, add, next_step)
+            else:
+                then()
+
+        next_step()
+
+    def _key_steps(self, table: TablePlan) -> Iterable[_Step]:
+        source, target = table.source, table.target
+        keys = []
+        if source.primary_key is not None and target.primary_key is not None:
+            keys.append((target.primary_key, source.primary_key, "primary key"))
+        keys += [
+            (key, named, "unique constraint")
+            for key, named in zip(target.uniques, source.uniques, strict=True)
+        ]
+        for key, named, what in keys:
+            yield _Step(
+                self._statements.add_key(target.name, key, primary=what == "primary key"),
+                LeftBehind(what, ", ".join(named.columns), source.name.name, ""),
+                self._statements.breaking_unique(target.name, _as_index(key)),
+            )
+
+    def _check_steps(self, table: TablePlan) -> Iterable[_Step]:
+        for check, named in zip(table.target.checks, table.source.checks, strict=True):
+            yield _Step(
+                self._statements.add_check(table.target.name, check),
+                LeftBehind("check", check.name, table.source.name.name, ""),
+                self._statements.breaking_check(check),
+                f"NOT ({named.expression})",
+            )
+
+    # Indexes
+
+    def indexes(self, table: TablePlan, add: AddJob, then: Then) -> None:
+        """Side by side; ``then`` follows the last one."""
+        pairs = list(zip(table.target.indexes, table.source.indexes, strict=True))
+        if not pairs:
+            then()
+            return
+        remaining = itertools.count(len(pairs) - 1, -1)
+
+        def built() -> None:
+            if next(remaining) <= 0:
+                then()
+
+        for planned, named in pairs:
+            self._index(table, (planned, named), add, built)
+
+    def _index(self, table: TablePlan, pair: tuple[Index, Index], add: AddJob, then: Then) -> None:
+        planned, named = pair
+        step = _Step(
+            self._statements.create_index(table.target.name, planned),
+            LeftBehind("index", named.name, table.source.name.name, ""),
+            self._statements.breaking_unique(table.target.name, planned) if planned.unique else "",
+        )
+        if not planned.where or self._rowless:
+            self._try(table, step, Urgency.INDEX, add, then)
+            return
+
+        def counted(theirs: int, mine: int) -> None:
+            if theirs == mine:
+                self._try(table, step, Urgency.INDEX, add, then)
+                return
+            reason = (
+                f"its condition holds for {mine:,} rows in the source and {theirs:,} in the target"
+            )
+            self.left_behind.append(replace(step.makes, reason=reason))
+            then()
+
+        self._count_both(table, (planned.where, named.where), Urgency.INDEX, add, counted)
+
+    def _count_both(
+        self,
+        table: TablePlan,
+        conditions: tuple[str, str],
+        urgency: Urgency,
+        add: AddJob,
+        then: Callable[[int, int], None],
+    ) -> None:
+        """How many rows meet the condition: in the target, and in the source."""
+        target, source = conditions
+
+        def counted(theirs: _Found) -> None:
+            job = FindRows(self._source, table.source.name, source)
+            add(find_rows, job, lambda mine: then(theirs[0], mine[0]), urgency)
+
+        def failed(error: Exception) -> None:
+            # A condition that the target cannot even evaluate is not the source's.
+            _require_named(error)
+            then(-1, 0)
+
+        job = FindRows(self._target, table.target.name, target)
+        add(find_rows, job, counted, urgency, failed)
+
+    # Foreign keys
+
+    def foreign_keys(self, table: TablePlan, add: AddJob) -> None:
+        """Once all tables have their keys. Unproven at first: the proof runs beside others."""
+        for key in table.target.foreign_keys:
+            self._foreign_key(table, key, add)
+
+    def _foreign_key(self, table: TablePlan, key: ForeignKey, add: AddJob) -> None:
+        label = f"({', '.join(key.columns)}) to {key.parent}"
+        makes = LeftBehind("foreign key", label, table.source.name.name, "")
+        statement = self._statements.add_foreign_key(table.target.name, key)
+        if not self._built(makes, statement):
+            return
+        step = _Step(
+            self._statements.validate_foreign_key(table.target.name, key),
+            makes,
+            self._statements.breaking_foreign_key(key),
+            consequence=_UNPROVEN,
+        )
+        self._try(table, step, Urgency.INDEX, add, lambda: None)
+
+    def restore(self, table: TablePlan, aside: Iterable[Restoration], add: AddJob) -> None:
+        """Puts back what of an adopted table was set aside: as it was, proofs included."""
+        for back in aside:
+            if back.table != table.target.name:
+                continue
+            if not back.proof:
+                self._session.execute(back.statement)
+                self._session.commit()
+                continue
+            makes = LeftBehind(back.what, back.name, table.source.name.name, "")
+            step = _Step(back.statement, makes, back.breaking, consequence=_UNPROVEN)
+            self._try(table, step, Urgency.INDEX, add, lambda: None)
+
+    # What belongs to the whole
+
+    def finish(self, plan: Plan) -> None:
+        """Defaults, comments, views and identities. Identities come last: the server names their
+        sequences, and must not take a name that another object is to get."""
+        statements = self._statements
+        for table in plan.tables:
+            for column, named in zip(table.target.columns, table.source.columns, strict=True):
+                if column.default is not None:
+                    makes = LeftBehind("default", named.name, table.source.name.name, "")
+                    self._built(makes, statements.set_default(table.target.name, column))
+            for statement in statements.comments(table.target):
+                self._built(LeftBehind("comment", "", table.source.name.name, ""), statement)
+        for view in plan.views:
+            makes = LeftBehind("view", view.source.name, view.source.name, "")
+            self._built(makes, statements.create_view(view))
+        for table in plan.tables:
+            if table.adopted:
+                self._session.continue_sequences(table.target.name, {})
+            elif table.target.identity is not None:
+                self._session.execute(statements.add_identity(table.target))
+                self._session.execute(statements.set_next_identity(table.target))
+        self._hand_over(plan)
+
+    def _hand_over(self, plan: Plan) -> None:
+        """To the roles that the user named. Grants come first: the owner alone may give them."""
+        statements = self._statements
+        views = [view.target for view in self.created(plan.views)]
+        made = [table.target for table in plan.tables if not table.adopted]
+        for role in self._roles.grants:
+            for statement in statements.grant(self._schema, made, role):
+                self._session.execute(statement)
+            for view in views:
+                self._session.execute(statements.grant_view(view, role))
+        if self._roles.owner:
+            for table in made:
+                self._session.execute(statements.set_owner(table.name, self._roles.owner))
+            for view in views:
+                self._session.execute(statements.set_owner(view, self._roles.owner))
+
+    def created(self, views: Iterable[ViewPlan]) -> tuple[ViewPlan, ...]:
+        """Of the views, those that the target did not refuse."""
+        lost = {left.name for left in self.left_behind if left.what == "view"}
+        return tuple(view for view in views if view.source.name not in lost)
+
+    def _built(self, makes: LeftBehind, statement: str) -> bool:
+        """Runs a quick statement at once, in a transaction of its own."""
+        try:
+            self._session.execute(statement)
+            self._session.commit()
+        except DatabaseError as error:
+            self._session.rollback()
+            self._leave(makes, error)
+            return False
+        return True
+
+    # Statements that rows may be in the way of
+
+    def _try(
+        self, table: TablePlan, step: _Step, urgency: Urgency, add: AddJob, then: Then
+    ) -> None:
+        def refused(error: Exception) -> None:
+            _require_named(error)
+            broken = isinstance(error, DatabaseError) and error.sqlstate.startswith(_BROKEN)
+            if not (broken and step.breaking):
+                self._leave(step.makes, error)
+                then()
+                return
+
+            def found(result: _Found) -> None:
+                if result[0]:
+                    self._violated(table, step, result, add, then)
+                else:
+                    self._leave(step.makes, error)
+                    then()
+
+            shown = _shown(table)
+            job = FindRows(self._target, table.target.name, step.breaking, shown)
+            add(find_rows, job, found, urgency)
+
+        job = RunStatements(self._target, (step.statement,), f"table {table.target.name}")
+        add(run_statements, job, lambda _: then(), urgency, refused)
+
+    def _violated(
+        self, table: TablePlan, step: _Step, found: _Found, add: AddJob, then: Then
+    ) -> None:
+        rows, examples = found
+
+        def judged(theirs: int) -> None:
+            if theirs != rows:
+                reason = f"{rows:,} rows break it in the target, and {theirs:,} in the source"
+                self.left_behind.append(replace(step.makes, reason=reason))
+            else:
+                self._violation(step, rows, examples)
+            then()
+
+        if step.original:
+            job = FindRows(self._source, table.source.name, step.original)
+            add(find_rows, job, lambda result: judged(result[0]), Urgency.INDEX)
+        else:
+            judged(rows)
+
+    def _violation(
+        self, step: _Step, rows: int, examples: tuple[tuple[tuple[str, str], ...], ...]
+    ) -> None:
+        made = step.makes
+        violation = Violation(made.what, made.name, made.table, rows, examples, step.consequence)
+        if self._policy == "stop":
+            shown = "; ".join(", ".join(f"{c} = {v}" for c, v in row) for row in examples)
+            raise RunFailed(
+                f"Table {made.table}: {rows:,} rows break the {made.what} {made.name}: {shown}.",
+                hint="Correct them in the source, or let --violations report count them.",
+            )
+        self.violations.append(violation)
+
+    def _leave(self, left: LeftBehind, error: Exception) -> None:
+        """Names what the target refused; an error of another class ends the run."""
+        self.left_behind.append(replace(left, reason=_require_named(error).message))
+
+
+def _require_named(error: Exception) -> DatabaseError:
+    if not isinstance(error, DatabaseError) or error.sqlstate[:2] not in _NAMED_CLASSES:
+        raise error
+    return error
+
+
+def _as_index(key: Key) -> Index:
+    return Index("", tuple(IndexColumn(column) for column in key.columns))
+
+
+def _shown(table: TablePlan) -> tuple[str, ...]:
+    """The columns by which a row is shown: its key, or else all."""
+    key = table.target.primary_key
+    return key.columns if key else tuple(column.name for column in table.target.columns)
+
+
+def is_refusal_of_values(error: Exception) -> bool:
+    """Whether an expression of the target's could not take a value: an overflow, a division."""
+    return isinstance(error, DatabaseError) and error.sqlstate.startswith("22")

@@ -1,0 +1,48 @@
+"""SQL that crosses over: expressions and views of SQLite, written for PostgreSQL. Pure.
+
+Only what stands on a list is translated: each operator, function and clause has a rule that was
+proven, by a test over boundary values, to give the same result in both databases for values of the
+kinds concerned. Everything else raises Untranslatable with a reason; nothing unknown passes
+through. Every name in the result is quoted, and every string is a quoted literal.
+
+SQLite decides at run time of which class a value is. So the kinds of the columns must be those of
+the values really held: a column whose values were merged from several storage classes is a
+``Field(mixed=True)``, and expressions that name it are refused.
+
+Beyond the rules are:
+
+- integers that overflow 64 bits, which SQLite turns into REAL, and doubles that overflow: they
+  end in an error instead of a value;
+- integers beyond 2^53 in columns of kind numeric or decimal, where they are reckoned with or
+  compared with reals as large: such columns are reckoned with as doubles;
+- infinities, and databases in UTF-16, which order text by other bytes;
+- timestamps of one column that are spelled in several ways: they compare as instants here and as
+  text there.
+
+So who uses a translation over data that exist compares its results on both sides.
+"""
+
+from __future__ import annotations
+
+from tableferry.expressions.defaults import translate_default
+from tableferry.expressions.model import Field, Relation, Untranslatable, View
+from tableferry.expressions.sqlite_to_postgresql import (
+    translate_check,
+    translate_generated,
+    translate_index_term,
+    translate_predicate,
+)
+from tableferry.expressions.views import translate_view
+
+__all__ = [
+    "Field",
+    "Relation",
+    "Untranslatable",
+    "View",
+    "translate_check",
+    "translate_default",
+    "translate_generated",
+    "translate_index_term",
+    "translate_predicate",
+    "translate_view",
+]

@@ -1,0 +1,83 @@
+"""What tables, columns and everything else are called in the target. Pure."""
+
+from __future__ import annotations
+
+import string
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from tableferry.dialects.base import Dialect
+from tableferry.model import Table
+
+# PostgreSQL folds these letters alone where a name is not quoted (section 4.1.1), and SQLite
+# compares names by them.
+_FOLDED = str.maketrans(string.ascii_uppercase, string.ascii_lowercase)
+
+
+def folded(name: str) -> str:
+    """The name in lower case, letters outside ASCII left alone."""
+    return name.translate(_FOLDED)
+
+
+def counterpart(wanted: str, mine: Iterable[str], theirs: Iterable[str]) -> str | None:
+    """Which of ``theirs`` stands for ``wanted``, one of ``mine``: of the same name, or of the only
+    name that differs in case alone, or in case and underscores (PlaylistTrack, playlist_track)."""
+    mine, theirs = list(mine), list(theirs)
+    if wanted in theirs:
+        return wanted
+    for alike in (folded, _squeezed):
+        found = [name for name in theirs if alike(name) == alike(wanted)]
+        rivals = [name for name in mine if alike(name) == alike(wanted)]
+        if len(found) == 1 and len(rivals) == 1:
+            return found[0]
+    return None
+
+
+def _squeezed(name: str) -> str:
+    return folded(name).replace("_", "")
+
+
+@dataclass(frozen=True, slots=True)
+class Destination:
+    """Where tables go: what the database can do, the schema, and whether names are folded to
+    lower case on their way."""
+
+    dialect: Dialect
+    schema: str
+    lower: bool = False
+
+    def fit(self, name: str) -> str:
+        """The name that a table or index of this name gets."""
+        return self.dialect.fit_name(folded(name) if self.lower else name)
+
+    def fit_column(self, name: str) -> str:
+        return self.dialect.fit_column_name(folded(name) if self.lower else name)
+
+
+class Names:
+    """Names of one space, each given once: whoever comes later gets underscores appended."""
+
+    def __init__(self, destination: Destination, taken: Iterable[str] = ()) -> None:
+        self._destination = destination
+        self._taken = set(taken)
+
+    def give(self, name: str) -> str:
+        fitted = self._destination.fit(name)
+        while fitted in self._taken:
+            fitted = self._destination.fit(f"{fitted}_")
+        self._taken.add(fitted)
+        return fitted
+
+
+def column_names(table: Table, destination: Destination) -> dict[str, str]:
+    """What each column is called in the target: its own name wherever that is possible there."""
+    taken: set[str] = set()
+    names = {}
+    own = {column.name for column in table.columns}
+    for column in table.columns:
+        name = destination.fit_column(column.name)
+        while name in taken or (name != column.name and name in own):
+            name = destination.fit_column(f"{name}_")
+        taken.add(name)
+        names[column.name] = name
+    return names
