@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
+from tableferry.casts import Offers
 from tableferry.dialects.base import Dialect
 from tableferry.errors import Refused
 from tableferry.model import Candidate, Column, Plan, Schema, Table, TableName, TablePlan
@@ -77,6 +78,12 @@ def adopt(plan: Plan, there: Schema) -> dict[TableName, Adopted]:
             continue
         adopted[planned.source.name] = _adopted(planned.source, found)
     return adopted
+
+
+def with_demands(offers: Offers, adopted: Mapping[TableName, Adopted], dialect: Dialect) -> Offers:
+    """The offers, knowing what the columns of adopted tables demand."""
+    demands = {name: each.demands(dialect) for name, each in adopted.items()}
+    return replace(offers, demands=demands)
 
 
 def matching_columns(source: Table, found: Table) -> dict[str, Column]:

@@ -113,8 +113,16 @@ def opened(address: DatabaseAddress, environ: Mapping[str, str]) -> Iterator[End
 
         with embedded.start(address.directory) as server:
             yield Endpoint(PostgresServer(server.url, server.password), label=str(address))
-    elif isinstance(address, PostgresServer) and address.password is None:
-        # libpq would look there itself, but our workers get no secret in their environment.
-        yield Endpoint(replace(address, password=environ.get("PGPASSWORD")))
     else:
-        yield Endpoint(address)
+        yield unopened(address, environ)[0]
+
+
+def unopened(address: DatabaseAddress, environ: Mapping[str, str]) -> tuple[Endpoint, bool]:
+    """An endpoint for the address, and whether it can be opened as it is: an embedded server that
+    is not started cannot."""
+    if isinstance(address, EmbeddedServer):
+        return Endpoint(PostgresServer("postgresql:///postgres"), label=str(address)), False
+    if isinstance(address, PostgresServer) and address.password is None:
+        # libpq would look there itself, but our workers get no secret in their environment.
+        return Endpoint(replace(address, password=environ.get("PGPASSWORD"))), True
+    return Endpoint(address), True

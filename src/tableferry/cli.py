@@ -27,6 +27,7 @@ from tableferry.usage import Arguments
 
 if TYPE_CHECKING:
     from tableferry.addresses import DatabaseAddress, Databases
+    from tableferry.migration import MigrationOptions
     from tableferry.model import Outcome
     from tableferry.settings import Settings
 
@@ -89,6 +90,9 @@ def _command(argv: list[str], console: Console, secrets: list[str]) -> int:
         )
     rules = (*(entry.value for entry in known.casts), *arguments.casts)
     arguments = replace(arguments, casts=rules)
+    if arguments.command == "plan":
+        _plan(arguments, console, (source.main, target.main))
+        return EXIT_VERIFIED
     return _exit_code(arguments, _run(arguments, console, (source.main, target.main)))
 
 
@@ -126,8 +130,6 @@ def _run(
     arguments: Arguments, console: Console, pair: tuple[DatabaseAddress, DatabaseAddress]
 ) -> Outcome:
     from tableferry import api, migration, progress, reloading, report, summary, verification
-    from tableferry.building import Roles
-    from tableferry.preparation import Permission
     from tableferry.selection import Selection
 
     if arguments.report not in ("", "-"):
@@ -157,23 +159,7 @@ def _run(
                     observe,
                 )
             else:
-                permission = Permission(
-                    arguments.drop_all,
-                    arguments.recreate,
-                    lambda question: arguments.yes or _confirmed(console, question),
-                )
-                options = migration.MigrationOptions(
-                    workers,
-                    permission,
-                    selection,
-                    misfit=arguments.misfit,
-                    casts=arguments.casts,
-                    violations=arguments.violations,
-                    lower=arguments.lower,
-                    scope=arguments.scope,
-                    roles=Roles(arguments.owner, arguments.grants),
-                )
-                outcome = migration.migrate(source, target, options, observe)
+                outcome = migration.migrate(source, target, _options(arguments, console), observe)
     except TableferryError as error:
         command = "verify" if arguments.verify else "migrate"
         if arguments.rejects is not None:
@@ -186,6 +172,57 @@ def _run(
     if arguments.report not in ("", "-") and not arguments.quiet:
         _say(console, f"Report: {arguments.report}")
     return outcome
+
+
+def _options(arguments: Arguments, console: Console) -> MigrationOptions:
+    from tableferry import api, migration
+    from tableferry.building import Roles
+    from tableferry.preparation import Permission
+    from tableferry.selection import Selection
+
+    return migration.MigrationOptions(
+        api.checked_workers(arguments.workers),
+        Permission(
+            arguments.drop_all,
+            arguments.recreate,
+            lambda question: arguments.yes or _confirmed(console, question),
+        ),
+        Selection(arguments.tables, arguments.exclude),
+        misfit=arguments.misfit,
+        casts=arguments.casts,
+        violations=arguments.violations,
+        lower=arguments.lower,
+        scope=arguments.scope,
+        roles=Roles(arguments.owner, arguments.grants),
+    )
+
+
+def _plan(
+    arguments: Arguments, console: Console, pair: tuple[DatabaseAddress, DatabaseAddress]
+) -> None:
+    from tableferry import api, planning, progress, report, summary
+
+    if arguments.report not in ("", "-"):
+        report.require_writable(Path(arguments.report))
+    notes = not arguments.quiet
+    # A private server is not started for a look: what would be there is what a new one has.
+    target, look = api.unopened(pair[1], os.environ)
+    try:
+        with (
+            progress.showing(console, wanted=arguments.progress, notes=notes) as observe,
+            api.opened(pair[0], os.environ) as source,
+        ):
+            outcome = planning.plan(
+                source, target, _options(arguments, console), observe, look=look
+            )
+    except TableferryError as error:
+        _write_report(arguments, report.of_error(error, "plan", (str(pair[0]), str(pair[1]))))
+        raise
+    if not arguments.quiet:
+        summary.show_plan(outcome, console, verbose=arguments.verbose)
+    if arguments.sql:
+        sys.stdout.write(outcome.script)
+    _write_report(arguments, report.of_plan(outcome))
 
 
 def _confirmed(console: Console, question: str) -> bool:

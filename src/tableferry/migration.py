@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import cast
 
-from tableferry.adoption import adopt
+from tableferry.adoption import adopt, with_demands
 from tableferry.building import Roles
 from tableferry.casts import Offers, parse_all
 from tableferry.dialects import dialect_of
-from tableferry.dialects.base import Endpoint, TargetSession
+from tableferry.dialects.base import Dialect, Endpoint, TargetSession
 from tableferry.errors import DatabaseError, Refused, TableferryError, UsageError
 from tableferry.events import Note, Observer
 from tableferry.loading import Loading, Policy, Route
@@ -63,12 +63,7 @@ def migrate(
     """
     clock = Clock()
     with ExitStack() as stack:
-        from_dialect, to_dialect = dialect_of(source), dialect_of(target)
-        if (from_dialect.name, to_dialect.name) != ("sqlite", "postgresql"):
-            raise UsageError(
-                f"Migrating from {from_dialect.title} to {to_dialect.title} is not there yet.",
-                hint="This version migrates from SQLite to PostgreSQL.",
-            )
+        from_dialect, to_dialect = route_of(source, target)
         # Started first, so that workers load their drivers while the source is inspected.
         size = from_dialect.size_hint(source)
         executor = stack.enter_context(started_executor(size, options.workers, observe))
@@ -100,11 +95,10 @@ def migrate(
                 f"The target has no table of its own for {', '.join(absent)}.",
                 hint="Without --data-only they are created.",
             )
-        demands = {name: each.demands(to_dialect) for name, each in adopted.items()}
         route = Route(
             hold.endpoint,
             target,
-            replace(offers, demands=demands),
+            with_demands(offers, adopted, to_dialect),
             destination,
             RejectFolder(options.rejects),
             adopted,
@@ -152,6 +146,17 @@ def migrate(
             started=clock.started,
             workers=options.workers,
         )
+
+
+def route_of(source: Endpoint, target: Endpoint) -> tuple[Dialect, Dialect]:
+    """Both ends' dialects. Raises UsageError for a way that is not there yet."""
+    ends = dialect_of(source), dialect_of(target)
+    if tuple(dialect.name for dialect in ends) != ("sqlite", "postgresql"):
+        raise UsageError(
+            f"Migrating from {ends[0].title} to {ends[1].title} is not there yet.",
+            hint="This version migrates from SQLite to PostgreSQL.",
+        )
+    return ends
 
 
 @contextmanager

@@ -495,3 +495,23 @@ class Outcome:
     def fine(self) -> bool:
         """Whether everything that was asked for is there."""
         return self.status in ("verified", "created")
+
+
+@dataclass(frozen=True, slots=True)
+class PlanOutcome:
+    """What a migration would do: ``rows`` and ``ranges`` by table, ``disk_bytes`` in the target
+    and ``seconds`` of the whole run as estimates, ``script`` as statements of the target."""
+
+    source: str
+    target: str
+    plan: Plan
+    rows: dict[TableName, int]
+    ranges: dict[TableName, int]
+    disk_bytes: int
+    seconds: float
+    risks: tuple[str, ...]
+    script: str
+    timings: dict[str, float] = field(default_factory=dict)
+    versions: dict[str, str] = field(default_factory=dict)
+    started: str = ""
+    workers: int = 1

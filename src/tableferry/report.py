@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from tableferry.errors import TableferryError, UsageError
-from tableferry.model import Outcome, RangeDigest, TableOutcome, TablePlan
+from tableferry.model import Outcome, PlanOutcome, RangeDigest, TableOutcome, TablePlan
 
 FORMAT = 1
 _WHERE = "Name a file in a folder that exists and can be written."
@@ -37,6 +37,39 @@ def of_outcome(outcome: Outcome) -> dict[str, Any]:
             for violation in outcome.violations
         ],
         "warnings": list(outcome.warnings),
+    }
+
+
+def of_plan(outcome: PlanOutcome) -> dict[str, Any]:
+    return {
+        "format": FORMAT,
+        "status": "planned",
+        "command": "plan",
+        "started": outcome.started,
+        "versions": outcome.versions,
+        "source": outcome.source,
+        "target": outcome.target,
+        "workers": outcome.workers,
+        "timings": _seconds(outcome.timings),
+        "tables": [
+            {
+                "source": str(table.source.name),
+                "target": str(table.target.name),
+                "existing": table.adopted,
+                "rows": outcome.rows[table.source.name],
+                "bytes": table.source.size,
+                "ranges": outcome.ranges[table.source.name],
+                "plan": _plan(table),
+            }
+            for table in outcome.plan.tables
+        ],
+        "views": [
+            {"source": view.source.name, "target": view.target.name} for view in outcome.plan.views
+        ],
+        "left_behind": [asdict(item) for item in outcome.plan.left_behind],
+        "risks": list(outcome.risks),
+        "estimate": {"seconds": round(outcome.seconds, 1), "disk_bytes": outcome.disk_bytes},
+        "sql": outcome.script,
     }
 
 

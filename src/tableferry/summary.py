@@ -8,17 +8,26 @@ from rich.console import Console
 from rich.table import Table as Grid
 from rich.text import Text
 
-from tableferry.model import Difference, LeftBehind, Outcome, TableOutcome, Violation
+from tableferry.model import (
+    Difference,
+    LeftBehind,
+    Outcome,
+    PlanOutcome,
+    TableOutcome,
+    TablePlan,
+    Violation,
+)
 
 _STYLES = {"verified": "green", "differs": "bold red", "not verified": "yellow"}
 _MOST_DIFFERENCES = 20
 _MOST_LEFT_BEHIND = 8
+_MOST_RENAMED = 2
 
 
 def show(outcome: Outcome, console: Console, *, verbose: bool = False) -> None:
     console.print(_grid(outcome))
     for table in outcome.tables:
-        for line in _changes(table):
+        for line in _changes(table, verbose=verbose):
             _say(console, line, "yellow")
         for line in _differences(table):
             _say(console, line, "red")
@@ -29,6 +38,46 @@ def show(outcome: Outcome, console: Console, *, verbose: bool = False) -> None:
     for warning in outcome.warnings:
         _say(console, warning, "yellow")
     _say(console, _verdict(outcome), "bold green" if outcome.fine else "bold red")
+
+
+def show_plan(outcome: PlanOutcome, console: Console, *, verbose: bool = False) -> None:
+    grid = Grid(box=None, pad_edge=False, header_style="bold")
+    grid.add_column("table", overflow="fold")
+    for name in ("rows", "bytes", "ranges"):
+        grid.add_column(name, justify="right")
+    grid.add_column("in the target", overflow="fold")
+    for table in outcome.plan.tables:
+        there = " (exists, keeps its definition)" if table.adopted else ""
+        grid.add_row(
+            Text(str(table.source.name)),
+            f"{outcome.rows[table.source.name]:,}",
+            _bytes(table.source.size),
+            f"{outcome.ranges[table.source.name]:,}",
+            Text(f"{table.target.name}{there}"),
+        )
+    console.print(grid)
+    for table in outcome.plan.tables:
+        for line in _plan_changes(table, verbose=verbose):
+            _say(console, line, "yellow")
+    for line in _left_behind(outcome.plan.left_behind, verbose=verbose):
+        _say(console, line, "yellow")
+    for risk in outcome.risks:
+        _say(console, f"Risk: {risk}", "bold yellow")
+    rows = sum(outcome.rows.values())
+    tables, views = len(outcome.plan.tables), len(outcome.plan.views)
+    _say(
+        console,
+        f"A plan for {tables:,} {'table' if tables == 1 else 'tables'}, {rows:,} rows and {views:,} "
+        f"{'view' if views == 1 else 'views'}: about {_duration(outcome.seconds)} and "
+        f"{_bytes(outcome.disk_bytes)} in the target. Nothing was touched.",
+        "bold",
+    )
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 90:
+        return f"{max(1, round(seconds))} s"
+    return f"{round(seconds / 60):,} min"
 
 
 def _say(console: Console, text: str, style: str) -> None:
@@ -70,21 +119,8 @@ def _bytes(count: int) -> str:
     return f"{size:,.0f} {unit}" if unit == "B" else f"{size:,.1f} {unit}"
 
 
-def _changes(table: TableOutcome) -> list[str]:
-    lines = []
-    if table.plan is not None:
-        for widening in table.plan.widened:
-            shown = f", such as {widening.examples[0].value}" if widening.examples else ""
-            merged = (
-                f" (storage classes merged: {', '.join(widening.merged_classes)})"
-                if widening.merged_classes
-                else ""
-            )
-            lines.append(
-                f"{table.source}.{widening.column}: {widening.count:,} values do not fit "
-                f"{widening.planned}{shown}; the column became {widening.became}{merged}"
-            )
-        lines += [f"{old} is called {new} in the target" for old, new in table.plan.renamed]
+def _changes(table: TableOutcome, *, verbose: bool) -> list[str]:
+    lines = _plan_changes(table.plan, verbose=verbose) if table.plan is not None else []
     if table.rejected:
         lines.append(
             f"{table.source}: {table.rejected:,} rows do not fit and were set aside in "
@@ -96,6 +132,31 @@ def _changes(table: TableOutcome) -> list[str]:
     if table.normalised:
         columns = ", ".join(f"{column} ({count:,})" for column, count in table.normalised)
         lines.append(f"{table.source}: spelling normalised, same values: {columns}")
+    return lines
+
+
+def _plan_changes(table: TablePlan, *, verbose: bool) -> list[str]:
+    lines = []
+    for widening in table.widened:
+        shown = f", such as {widening.examples[0].value}" if widening.examples else ""
+        merged = (
+            f" (storage classes merged: {', '.join(widening.merged_classes)})"
+            if widening.merged_classes
+            else ""
+        )
+        lines.append(
+            f"{table.source.name}.{widening.column}: {widening.count:,} values do not fit "
+            f"{widening.planned}{shown}; the column became {widening.became}{merged}"
+        )
+    renamed = table.renamed
+    if verbose or len(renamed) <= _MOST_RENAMED:
+        lines += [f"{old} is called {new} in the target" for old, new in renamed]
+    else:
+        old, new = renamed[0]
+        lines.append(
+            f"{old} is called {new} in the target, and {len(renamed) - 1} of its columns, keys and "
+            "indexes have other names too (--verbose lists them)"
+        )
     return lines
 
 

@@ -61,6 +61,7 @@ What is done:
 
 What is shown:
   --progress         show progress: bars on a terminal, a line now and then elsewhere
+  --sql              of a plan: print what would be created, as a script for psql
   --report FILE      write a report, .json or .html, or - for JSON on standard output
   --strict           objects left behind count as differences (exit 1)
   --yes              answer every question with yes
@@ -76,7 +77,6 @@ Exit codes: 0 all verified, 1 differences or rejected rows, 2 bad usage or confi
 _OPTIONS = frozenset(re.findall(r"--[a-z-]+", USAGE))
 _TAKE_VALUES = frozenset(re.findall(r"(--[a-z-]+) [A-Z]+", USAGE))
 _NOT_YET = {
-    "plan": "migrate plan is not there yet.",
     "--resume": "--resume is not there yet; an unfinished run starts anew with --drop-all.",
     "--force": "--force is not there yet: no check is made that it could skip.",
 }
@@ -104,6 +104,7 @@ class Arguments:
     lower: bool = False
     scope: Scope = "all"
     abort: bool = False
+    sql: bool = False
     owner: str = ""
     grants: tuple[str, ...] = ()
     rejects: Path | None = None
@@ -155,7 +156,7 @@ def _run(given: dict[str, Any], argv: Sequence[str]) -> Arguments:
             raise UsageError(f"--quiet and {other} do not go together.")
     chosen_config = any(argument.startswith("--config") for argument in argv)
     return Arguments(
-        command="database",
+        command="plan" if given["plan"] else "database",
         source=given["--from"],
         target=given["--to"],
         config=Path(given["--config"]) if chosen_config else None,
@@ -170,6 +171,7 @@ def _run(given: dict[str, Any], argv: Sequence[str]) -> Arguments:
         ),
         scope="data" if given["--data-only"] else "schema" if given["--schema-only"] else "all",
         abort=given["--abort"],
+        sql=given["--sql"],
         lower=_one_of("--names", given["--names"], _NAMES) == "lower",
         owner=given["--owner"] or "",
         grants=tuple(given["--grant"]),
@@ -190,6 +192,12 @@ def _require_one_purpose(given: dict[str, Any]) -> None:
     asked = [name for name in purposes if given[name]]
     if len(asked) > 1:
         raise UsageError(f"{asked[0]} and {asked[1]} do not go together.", hint=_SEE)
+    if given["plan"] and asked and asked[0] not in ("--data-only", "--schema-only"):
+        raise UsageError(f"A plan and {asked[0]} do not go together.", hint=_SEE)
+    if given["--sql"] and not given["plan"]:
+        raise UsageError("--sql is for migrate plan.", hint=_SEE)
+    if given["--sql"] and given["--report"] == "-":
+        raise UsageError("--sql and --report - both go to standard output.")
     if given["--data-only"] and given["--recreate"]:
         raise UsageError("--data-only creates nothing: it does not go with --recreate.")
 

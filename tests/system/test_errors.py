@@ -306,7 +306,6 @@ def test_flags_that_make_no_sense(
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["plan"], ["plan", "not there yet"]),
         (["frobnicate"], ["database"]),
         (["help", "frobnicate"], ["frobnicate"]),
         (["database", "--from", "oracle", "--to", "pgx"], ["provider"]),

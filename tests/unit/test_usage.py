@@ -48,6 +48,7 @@ ACCEPTED: dict[str, Arguments] = {
     "--version": Arguments("version"),
 }
 NOT_YET = ("--resume", "--force")
+OF_A_PLAN = ("--sql",)
 TAKE_A_VALUE = sorted(set(re.findall(r"(--[a-z-]+) [A-Z]+", USAGE)))
 
 
@@ -75,7 +76,7 @@ def test_what_is_not_there_yet_says_so(flag: str) -> None:
 
 def test_every_flag_of_the_text_is_tested_here() -> None:
     shown = set(re.findall(r"--[a-z-]+", USAGE))
-    assert shown == {flag.split()[0] for flag in ACCEPTED} | set(NOT_YET)
+    assert shown == {flag.split()[0] for flag in ACCEPTED} | {*NOT_YET, *OF_A_PLAN}
 
 
 def test_defaults_are_those_of_the_text() -> None:
@@ -118,7 +119,6 @@ def test_values_may_be_joined_by_an_equals_sign() -> None:
             "database --report r.txt",
             "--report r.txt: name a .json file, or - for standard output.",
         ),
-        ("plan", "migrate plan is not there yet."),
         (
             "database --verify --drop-all",
             "--verify writes nothing: it does not go with --drop-all or --recreate.",
@@ -151,3 +151,28 @@ def test_a_name_cut_short_is_refused(arguments: str) -> None:
 
 def test_the_text_fits_a_terminal() -> None:
     assert max(map(len, USAGE.splitlines())) <= 90
+
+
+def test_a_plan() -> None:
+    assert parse(["plan", "--sql", "--tables", "a*"]) == replace(
+        RUN, command="plan", sql=True, tables=("a*",)
+    )
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        "plan --verify",
+        "plan --abort",
+        "plan --rejects r.jsonl",
+        "plan --sql --report -",
+        "database --sql",
+        "database --data-only --schema-only",
+        "database --verify --abort",
+        "database --data-only --recreate",
+        "database --violations reject",
+        "database --names upper",
+    ],
+)
+def test_what_does_not_go_together(arguments: str) -> None:
+    refused(arguments)

@@ -241,6 +241,9 @@ class Hold(ABC):
 class Statements(Protocol):
     """The statements that create and finish tables, as pure functions (a module is one)."""
 
+    def create_schema(self, schema: str) -> str:
+        """Unless it is there."""
+
     def create_table(self, table: Table) -> str:
         """The bare table: keys and indexes are built after the load, when that costs least."""
 

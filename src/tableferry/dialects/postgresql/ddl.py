@@ -34,6 +34,10 @@ def names(columns: Iterable[str]) -> str:
     return ", ".join(map(quote, columns))
 
 
+def create_schema(schema: str) -> str:
+    return f"CREATE SCHEMA IF NOT EXISTS {quote(schema)}"
+
+
 def create_table(table: Table) -> str:
     """The bare table: keys and indexes are built after the load, when that costs least."""
     parts = []
