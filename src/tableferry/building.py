@@ -9,7 +9,7 @@ by name. Nothing here changes a row.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Protocol, TypeAlias
 
@@ -17,6 +17,7 @@ from tableferry.dialects.base import Endpoint, TargetSession
 from tableferry.errors import DatabaseError, RunFailed
 from tableferry.jobs import Urgency
 from tableferry.model import (
+    Exclusion,
     ForeignKey,
     Index,
     IndexColumn,
@@ -24,13 +25,21 @@ from tableferry.model import (
     LeftBehind,
     Plan,
     Restoration,
+    RowHash,
     TablePlan,
     ViewPlan,
     Violation,
     ViolationPolicy,
 )
 from tableferry.naming import Destination
-from tableferry.tasks import FindRows, RunStatements, find_rows, run_statements
+from tableferry.tasks import (
+    FindRows,
+    HashRows,
+    RunStatements,
+    find_rows,
+    hash_rows,
+    run_statements,
+)
 
 Then: TypeAlias = Callable[[], None]
 
@@ -58,6 +67,11 @@ class AddJob(Protocol):
     ) -> None: ...
 
 
+# Takes rows out of a table, which is loaded again without them; answers False where they had been
+# taken out before, which would be of no use a second time.
+Exclude: TypeAlias = Callable[[TablePlan, Mapping[RowHash, Exclusion]], bool]
+
+
 @dataclass(frozen=True, slots=True)
 class Roles:
     """Who gets what is created: its owner ("" is whoever runs this), and who may use it."""
@@ -79,6 +93,8 @@ class _Step:
     breaking: str = ""
     original: str = ""
     consequence: str = _LEFT_OUT
+    # A column of the source that is part of the rule, for rows that are set aside by it.
+    column: str = ""
 
 
 class Building:
@@ -101,6 +117,8 @@ class Building:
         self._policy = policy
         self._roles = roles
         self._rowless = rowless
+        # Where rows that break a rule are to be set aside; whoever loads tables gives it.
+        self.exclude: Exclude | None = None
         self.left_behind: list[LeftBehind] = []
         self.violations: list[Violation] = []
 
@@ -138,6 +156,7 @@ class Building:
                 self._statements.add_key(target.name, key, primary=what == "primary key"),
                 LeftBehind(what, ", ".join(named.columns), source.name.name, ""),
                 self._statements.breaking_unique(target.name, _as_index(key)),
+                column=named.columns[0],
             )
 
     def _check_steps(self, table: TablePlan) -> Iterable[_Step]:
@@ -147,6 +166,7 @@ class Building:
                 LeftBehind("check", check.name, table.source.name.name, ""),
                 self._statements.breaking_check(check),
                 f"NOT ({named.expression})",
+                column=table.source.columns[0].name,
             )
 
     # Indexes
@@ -172,6 +192,7 @@ class Building:
             self._statements.create_index(table.target.name, planned),
             LeftBehind("index", named.name, table.source.name.name, ""),
             self._statements.breaking_unique(table.target.name, planned) if planned.unique else "",
+            column=named.columns[0].name or table.source.columns[0].name,
         )
         if not planned.where or self._rowless:
             self._try(table, step, Urgency.INDEX, add, then)
@@ -220,8 +241,7 @@ class Building:
             self._foreign_key(table, key, add)
 
     def _foreign_key(self, table: TablePlan, key: ForeignKey, add: AddJob) -> None:
-        label = f"({', '.join(key.columns)}) to {key.parent}"
-        makes = LeftBehind("foreign key", label, table.source.name.name, "")
+        makes = _foreign_key_of(table, key)
         statement = self._statements.add_foreign_key(table.target.name, key)
         if not self._built(makes, statement):
             return
@@ -268,10 +288,26 @@ class Building:
             elif table.target.identity is not None:
                 self._session.execute(statements.add_identity(table.target))
                 self._session.execute(statements.set_next_identity(table.target))
-        self._hand_over(plan)
+        # Other sessions read what was made next.
+        self._session.commit()
 
-    def _hand_over(self, plan: Plan) -> None:
-        """To the roles that the user named. Grants come first: the owner alone may give them."""
+    def withdraw_view(self, view: ViewPlan, reason: str) -> None:
+        """Drops a view that does not show what the source's shows, and those that build on it."""
+        self._session.execute(self._statements.drop_view_and_dependents(view.target))
+        self.left_behind.append(LeftBehind("view", view.source.name, view.source.name, reason))
+
+    def hand_over(self, plan: Plan) -> None:
+        """To the roles that the user named, and names views that went with one withdrawn."""
+        there = {view.name for view in self._session.inspect().views}
+        for view in self.created(plan.views):
+            if view.target not in there:
+                reason = "it builds on a view that is left behind"
+                left = LeftBehind("view", view.source.name, view.source.name, reason)
+                self.left_behind.append(left)
+        self._give(plan)
+
+    def _give(self, plan: Plan) -> None:
+        """Grants come first: the owner alone may give them."""
         statements = self._statements
         views = [view.target for view in self.created(plan.views)]
         made = [table.target for table in plan.tables if not table.adopted]
@@ -333,6 +369,9 @@ class Building:
         self, table: TablePlan, step: _Step, found: _Found, add: AddJob, then: Then
     ) -> None:
         rows, examples = found
+        if self._policy == "reject" and step.column:
+            self._reject(table, step, add, lambda: self._violation_then(step, found, then))
+            return
 
         def judged(theirs: int) -> None:
             if theirs != rows:
@@ -347,6 +386,43 @@ class Building:
             add(find_rows, job, lambda result: judged(result[0]), Urgency.INDEX)
         else:
             judged(rows)
+
+    def _violation_then(self, step: _Step, found: _Found, then: Then) -> None:
+        self._violation(step, *found)
+        then()
+
+    def _reject(self, table: TablePlan, step: _Step, add: AddJob, otherwise: Then) -> None:
+        """Takes the rows that break the rule out of the table, where that is of use."""
+
+        def hashed(hashes: frozenset[RowHash]) -> None:
+            exclusion = Exclusion(step.column, f"breaks the {step.makes.what} {step.makes.name}")
+            assert self.exclude is not None
+            if not self.exclude(table, dict.fromkeys(hashes, exclusion)):
+                otherwise()
+
+        scan = replace(table.pair.target, condition=step.breaking)
+        add(hash_rows, HashRows(self._target, scan), hashed, Urgency.SURVEY)
+
+    def reject_orphans(self, table: TablePlan, add: AddJob) -> None:
+        """Before there are foreign keys: takes rows out that would break one."""
+        if table.adopted:
+            return
+        theirs = [column.name for column in table.target.columns]
+        for key in table.target.foreign_keys:
+            step = _Step(
+                "",
+                _foreign_key_of(table, key),
+                self._statements.breaking_foreign_key(key),
+                column=table.source.columns[theirs.index(key.columns[0])].name,
+            )
+
+            def counted(found: _Found, step: _Step = step) -> None:
+                if found[0]:
+                    self._reject(table, step, add, lambda: None)
+
+            job = FindRows(self._target, table.target.name, step.breaking)
+            # Where the two sides cannot even be compared, neither can the key be created.
+            add(find_rows, job, counted, Urgency.SURVEY, _pass_over)
 
     def _violation(
         self, step: _Step, rows: int, examples: tuple[tuple[tuple[str, str], ...], ...]
@@ -366,10 +442,19 @@ class Building:
         self.left_behind.append(replace(left, reason=_require_named(error).message))
 
 
+def _pass_over(error: Exception) -> None:
+    _require_named(error)
+
+
 def _require_named(error: Exception) -> DatabaseError:
     if not isinstance(error, DatabaseError) or error.sqlstate[:2] not in _NAMED_CLASSES:
         raise error
     return error
+
+
+def _foreign_key_of(table: TablePlan, key: ForeignKey) -> LeftBehind:
+    label = f"({', '.join(key.columns)}) to {key.parent}"
+    return LeftBehind("foreign key", label, table.source.name.name, "")
 
 
 def _as_index(key: Key) -> Index:

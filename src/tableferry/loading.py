@@ -23,15 +23,25 @@ from tableferry.comparison import Comparison, Side
 from tableferry.dialects.base import Endpoint, Session, Statements, TargetSession
 from tableferry.errors import MisfitFound, RunFailed
 from tableferry.events import Note, Observer, Phase, PhaseBegins, PhaseEnds
+from tableferry.generations import (
+    closest_kept,
+    computed_columns,
+    computed_otherwise,
+    declared_types_kept,
+    first_misfit,
+    require_fitting,
+    why_again,
+)
 from tableferry.jobs import Jobs, Urgency
 from tableferry.ledger import Ledger, Standing
 from tableferry.model import (
-    Example,
+    Exclusion,
     LeftBehind,
     MisfitPolicy,
     Plan,
     Range,
     Restoration,
+    RowHash,
     Schema,
     Survey,
     TableName,
@@ -58,6 +68,10 @@ from tableferry.tasks import (
     run_statements,
     survey_range,
 )
+from tableferry.viewing import disagreements
+
+# Views over larger tables are created, and not read: each may read all of them several times.
+_MOST_VIEWED_BYTES = 1 << 30
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,11 +138,13 @@ class Loading:
         self._observe = observe
         self._misfit = policy.misfit
         self._rejecting: set[TableName] = set()
+        self._excluded: dict[TableName, dict[RowHash, Exclusion]] = {}
         self._surveys: dict[TableName, Survey] = {}
         self._loads: dict[TableName, _Load] = {}
         self._outcomes: dict[TableName, TableOutcome] = {}
         self._disagreeing: dict[TableName, frozenset[str]] = {}
         self._aside: tuple[Restoration, ...] = ()
+        self._compared_views = False
         # When the first table began a phase, and when the last one ended it.
         self._spans: dict[Phase, tuple[float, float]] = {}
         self.plan = self._make_plan()
@@ -140,6 +156,8 @@ class Loading:
             policy.roles,
             rowless=policy.rowless,
         )
+        self._violations = policy.violations
+        self._building.exclude = self._exclude
         self._rowless = policy.rowless
 
     def _make_plan(self) -> Plan:
@@ -149,7 +167,11 @@ class Loading:
         return replace(
             plan,
             tables=tuple(
-                replace(table, rejecting=table.source.name in self._rejecting)
+                replace(
+                    table,
+                    rejecting=table.source.name in self._rejecting,
+                    excluded=self._excluded.get(table.source.name, {}),
+                )
                 for table in plan.tables
             ),
         )
@@ -164,8 +186,9 @@ class Loading:
 
     @property
     def views(self) -> tuple[ViewPlan, ...]:
-        """Those that were created."""
-        return self._building.created(self.plan.views)
+        """Those that were created, and whether their rows were compared."""
+        views = self._building.created(self.plan.views)
+        return tuple(replace(view, compared=self._compared_views) for view in views)
 
     @property
     def violations(self) -> tuple[Violation, ...]:
@@ -201,7 +224,30 @@ class Loading:
         for table in self.plan.tables:
             self._start(table)
         self._jobs.run()
+        if self._violations == "reject":
+            self._reject_orphans()
         self._add_foreign_keys()
+
+    def _reject_orphans(self) -> None:
+        """Until no row is left without a parent: one that is taken out may be a parent itself."""
+        before = None
+        while before != (before := {name: len(rows) for name, rows in self._excluded.items()}):
+            for table in self.plan.tables:
+                add = partial(self._add, self._loads[table.source.name])
+                self._building.reject_orphans(table, add)
+            self._jobs.run()
+
+    def _exclude(self, table: TablePlan, rows: Mapping[RowHash, Exclusion]) -> bool:
+        """Loads a table again without these rows, which are set aside in its file."""
+        name = table.source.name
+        load, known = self._loads[name], self._excluded.get(name, {})
+        if rows.keys() <= known.keys():
+            return False
+        self._excluded[name] = {**known, **rows}
+        self._rejecting.add(name)
+        self.plan = next_generation(self.plan, self._make_plan())
+        self._load_again(load)
+        return True
 
     def run_without_rows(self) -> None:
         """Everything but rows: the types are those of the declarations, since no value was seen."""
@@ -225,9 +271,20 @@ class Loading:
     def finish(self) -> None:
         """What belongs to the whole, and the end of the ledger: for good."""
         self._building.finish(self.plan)
+        self._compare_views()
+        self._building.hand_over(self.plan)
         if self._rowless or all(outcome.verdict == "verified" for outcome in self.outcomes):
             self._route.ledger.drop(self._target_session)
         self._target_session.commit_for_good()
+
+    def _compare_views(self) -> None:
+        if self._rowless or sum(t.size for t in self._schema.tables) > _MOST_VIEWED_BYTES:
+            return
+        ends = self._route.source, self._route.target
+        views = self._building.created(self.plan.views)
+        for found in disagreements(ends, views, self._jobs):
+            self._building.withdraw_view(found.view, found.reason)
+        self._compared_views = True
 
     def _create(self, table: TablePlan) -> None:
         session, ledger = self._target_session, self._route.ledger
@@ -332,7 +389,7 @@ class Loading:
             load.misfit = True
 
     def _copy_failed(self, load: _Load, error: Exception) -> None:
-        computed = _computed(load.plan)
+        computed = computed_columns(load.plan)
         if computed and is_refusal_of_values(error):
             # What is computed from a value may be what the server refuses.
             self._load_without(load, computed)
@@ -374,15 +431,15 @@ class Loading:
         name = load.plan.source.name
         self._surveys[name] = load.survey
         if self._misfit == "reject":
-            kept = _closest_kept if load.plan.adopted else _declared_types_kept
+            kept = closest_kept if load.plan.adopted else declared_types_kept
             self._surveys[name] = kept(load.plan, load.survey)
             self._rejecting.add(name)
         elif load.plan.adopted:
-            _require_fitting(load.plan, load.survey)
+            require_fitting(load.plan, load.survey)
         old, new = self.plan, self._make_plan()
         if self._misfit == "stop" and new.table(name).widened:
             raise RunFailed(
-                _first_misfit(new.table(name)),
+                first_misfit(new.table(name)),
                 hint="Correct the values, or let --misfit widen give the column a wider type.",
             )
         self.plan = next_generation(old, new)
@@ -407,7 +464,7 @@ class Loading:
             if table.generation != other.plan.generation and not other.again:
                 other.again = True
                 self._withdraw(other)
-                self._observe(Note(_why_again(table)))
+                self._observe(Note(why_again(table)))
                 if other is not load:
                     self._when_idle(other)
 
@@ -480,7 +537,7 @@ class Loading:
     def _compared(self, load: _Load, outcome: TableOutcome) -> None:
         if load.again:
             return
-        disagreeing = _computed_otherwise(load.plan, outcome)
+        disagreeing = computed_otherwise(load.plan, outcome)
         if disagreeing:
             self._load_without(load, disagreeing)
             return
@@ -535,81 +592,3 @@ def _misread(load: _Load) -> str:
         f"Table {name}: {load.source.count} rows are counted, but {load.source.rows} were read, "
         "and all values fit."
     )
-
-
-def _declared_types_kept(plan: TablePlan, survey: Survey) -> Survey:
-    """The survey as if all values fitted, but for columns that have no type to hold on to: none
-    declared, and none by a rule."""
-    return replace(
-        survey,
-        findings=tuple(
-            (replace(findings[0], misfits=0), *findings[1:])
-            if column.typed or findings[0].candidate.ruled
-            else findings
-            for column, findings in zip(plan.source.columns, survey.findings, strict=True)
-        ),
-    )
-
-
-def _closest_kept(plan: TablePlan, survey: Survey) -> Survey:
-    """The survey as if all values fitted the reading that takes most of them: an existing column
-    keeps its type."""
-    kept = []
-    for findings in survey.findings:
-        fewest = min(finding.misfits for finding in findings)
-        kept.append(tuple(replace(f, misfits=f.misfits - fewest) for f in findings))
-    return replace(survey, findings=tuple(kept))
-
-
-def _require_fitting(plan: TablePlan, survey: Survey) -> None:
-    """Raises RunFailed where an application's column cannot take all values: its type is not ours
-    to change."""
-    for column, theirs, findings in zip(
-        plan.source.columns, plan.target.columns, survey.findings, strict=True
-    ):
-        if all(finding.misfits for finding in findings):
-            closest = min(findings, key=lambda finding: finding.misfits)
-            name = f"{plan.source.name}, column {column.name}"
-            raise RunFailed(
-                _misfit_sentence(name, closest.misfits, theirs.declared, closest.examples),
-                hint="Correct the values in the source, or let --misfit reject set rows aside.",
-            )
-
-
-def _first_misfit(table: TablePlan) -> str:
-    widening = table.widened[0]
-    name = f"{table.source.name}, column {widening.column}"
-    return _misfit_sentence(name, widening.count, widening.planned, widening.examples)
-
-
-def _misfit_sentence(name: str, count: int, type_name: str, examples: tuple[Example, ...]) -> str:
-    shown = ""
-    if examples:
-        key = ", ".join(f"{column} = {value}" for column, value in examples[0].key)
-        shown = f": {examples[0].value}" + (f" at {key}" if key else "")
-    return f"Table {name}: {count} values do not fit {type_name}{shown}."
-
-
-def _computed(table: TablePlan) -> frozenset[str]:
-    """The columns of the source that the target computes itself."""
-    pairs = zip(table.source.columns, table.target.columns, strict=True)
-    return frozenset(mine.name for mine, theirs in pairs if theirs.generated)
-
-
-def _computed_otherwise(table: TablePlan, outcome: TableOutcome) -> frozenset[str]:
-    """Of the columns that the target computes, those with other values; where rows cannot be told
-    apart, it may be any."""
-    computed = _computed(table)
-    changed = {difference.column for difference in outcome.differences}
-    if outcome.verdict == "differs" and (changed <= {""} or not table.source.primary_key):
-        return computed
-    return computed & changed
-
-
-def _why_again(table: TablePlan, most: int = 5) -> str:
-    if table.rejecting:
-        return f"{table.source.name} is loaded again without the rows that do not fit"
-    columns = [f"{w.column} {w.planned} → {w.became}" for w in table.widened]
-    more = f" and {len(columns) - most} more" if len(columns) > most else ""
-    listed = ", ".join(columns[:most])
-    return f"{table.source.name} is loaded again with wider types: {listed}{more}"

@@ -8,7 +8,7 @@ as kinds, and how to store kinds in its own native types.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal, TypeAlias
 
@@ -19,7 +19,7 @@ MisfitPolicy: TypeAlias = Literal["widen", "stop", "reject"]
 Scope: TypeAlias = Literal["all", "data", "schema"]
 
 # What becomes of rows that break a key, a check or a foreign key.
-ViolationPolicy: TypeAlias = Literal["report", "stop"]
+ViolationPolicy: TypeAlias = Literal["report", "stop", "reject"]
 
 # How many values that do not fit are shown for a column.
 MAX_EXAMPLES = 5
@@ -238,6 +238,19 @@ class ReadColumn:
         return bool(self.column.generated)
 
 
+# The low and the high half of a row's hash; see digest.row_hashes.
+RowHash: TypeAlias = tuple[int, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Exclusion:
+    """Why a row is set aside although its values fit: the rule that it breaks, and a column of
+    the source that is part of it."""
+
+    column: str
+    reason: str
+
+
 @dataclass(frozen=True, slots=True)
 class Scan:
     """What to read of one table on one side: ``key`` holds positions in ``columns``."""
@@ -252,6 +265,10 @@ class Scan:
     long_columns: tuple[str, ...] = ()
     # Rows with a value that does not fit are set aside instead of ending the read.
     rejecting: bool = False
+    # Then also these, by their hashes.
+    excluded: Mapping[RowHash, Exclusion] = field(default_factory=dict)
+    # Of PostgreSQL: only rows that meet this condition, under the alias t.
+    condition: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -274,6 +291,7 @@ class TablePlan:
     types: tuple[frozenset[str], ...]
     generation: int = 1
     rejecting: bool = False
+    excluded: Mapping[RowHash, Exclusion] = field(default_factory=dict)
     # The table was there before, with a definition of its own, and keeps it.
     adopted: bool = False
     renamed: tuple[tuple[str, str], ...] = ()
@@ -286,7 +304,9 @@ class TablePlan:
         positions = tuple(names.index(name) for name in key.columns) if key else ()
         return TablePair(
             replace(
-                scan_of(self.source, self._read(self.source), positions), rejecting=self.rejecting
+                scan_of(self.source, self._read(self.source), positions),
+                rejecting=self.rejecting,
+                excluded=self.excluded,
             ),
             scan_of(self.target, self._read(self.target), positions),
             self.generation,
@@ -390,12 +410,26 @@ class Restoration:
 
 
 @dataclass(frozen=True, slots=True)
+class ViewColumn:
+    """A column of a view by its names on both sides. One that is ``approximate`` adds up doubles,
+    whose last digits depend on the order of the rows."""
+
+    source: str
+    target: str
+    kind: Kind
+    approximate: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class ViewPlan:
     """A view with its query in the SQL of the target."""
 
     source: TableName
     target: TableName
     select: str
+    columns: tuple[ViewColumn, ...] = ()
+    # Its rows were the same on both sides.
+    compared: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,7 +30,12 @@ def of_outcome(outcome: Outcome) -> dict[str, Any]:
         "tables": [_table(table) for table in outcome.tables],
         "left_behind": [asdict(item) for item in outcome.left_behind],
         "views": [
-            {"source": view.source.name, "target": view.target.name} for view in outcome.views
+            {
+                "source": view.source.name,
+                "target": view.target.name,
+                "compared": view.compared,
+            }
+            for view in outcome.views
         ],
         "violations": [
             asdict(violation) | {"examples": [dict(row) for row in violation.examples]}
@@ -64,7 +69,8 @@ def of_plan(outcome: PlanOutcome) -> dict[str, Any]:
             for table in outcome.plan.tables
         ],
         "views": [
-            {"source": view.source.name, "target": view.target.name} for view in outcome.plan.views
+            {"source": view.source.name, "target": view.target.name, "compared": False}
+            for view in outcome.plan.views
         ],
         "left_behind": [asdict(item) for item in outcome.plan.left_behind],
         "risks": list(outcome.risks),

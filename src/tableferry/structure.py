@@ -22,6 +22,7 @@ from tableferry.model import (
     Schema,
     Table,
     TableName,
+    ViewColumn,
     ViewPlan,
 )
 from tableferry.naming import Names
@@ -170,7 +171,10 @@ def views_of(
                 still.append(view)
                 continue
             name = TableName(target_schema, names.give(view.name.name))
-            plans.append(ViewPlan(view.name, name, query.sql))
+            columns = tuple(
+                ViewColumn(f.source_name, f.name, f.kind, f.approximate) for f in query.fields
+            )
+            plans.append(ViewPlan(view.name, name, query.sql, columns))
             known[view.name.name.lower()] = Relation(name, query.fields, view.name.name)
         if len(still) == len(waiting):
             left += [LeftBehind("view", v.name.name, v.name.name, reasons[v.name]) for v in still]

@@ -67,8 +67,8 @@ def show_plan(outcome: PlanOutcome, console: Console, *, verbose: bool = False) 
     tables, views = len(outcome.plan.tables), len(outcome.plan.views)
     _say(
         console,
-        f"A plan for {tables:,} {'table' if tables == 1 else 'tables'}, {rows:,} rows and {views:,} "
-        f"{'view' if views == 1 else 'views'}: about {_duration(outcome.seconds)} and "
+        f"A plan for {tables:,} {'table' if tables == 1 else 'tables'}, {rows:,} rows and "
+        f"{views:,} {'view' if views == 1 else 'views'}: about {_duration(outcome.seconds)} and "
         f"{_bytes(outcome.disk_bytes)} in the target. Nothing was touched.",
         "bold",
     )
@@ -123,7 +123,7 @@ def _changes(table: TableOutcome, *, verbose: bool) -> list[str]:
     lines = _plan_changes(table.plan, verbose=verbose) if table.plan is not None else []
     if table.rejected:
         lines.append(
-            f"{table.source}: {table.rejected:,} rows do not fit and were set aside in "
+            f"{table.source}: {table.rejected:,} rows were set aside in "
             f"{table.rejects_file}; put them right, then load them with --rejects"
         )
     if table.converted:

@@ -20,7 +20,7 @@ import pyarrow.compute as pc
 
 from tableferry.dialects import dialect_of
 from tableferry.dialects.base import Batch, Endpoint, Session, Surveyor, TargetSession
-from tableferry.digest import BucketedDigest, digest_batch, key_buckets
+from tableferry.digest import BucketedDigest, digest_batch, key_buckets, row_hashes
 from tableferry.errors import DatabaseError, RunFailed
 from tableferry.events import Progress
 from tableferry.executors import emit
@@ -32,6 +32,7 @@ from tableferry.model import (
     Example,
     Finding,
     Range,
+    RowHash,
     Scan,
     Survey,
     TableName,
@@ -231,6 +232,24 @@ def find_rows(job: FindRows) -> tuple[int, tuple[tuple[tuple[str, str], ...], ..
         _end_statement(session, job.endpoint)
     cut = [[value[:_SHOWN] for value in row] for row in found]
     return count, tuple(tuple(zip(job.shown, row, strict=True)) for row in cut)
+
+
+@dataclass(frozen=True, slots=True)
+class HashRows:
+    """The rows of a scan, which may have a condition."""
+
+    endpoint: Endpoint
+    scan: Scan
+
+
+def hash_rows(job: HashRows) -> frozenset[RowHash]:
+    hashes: set[RowHash] = set()
+    with session_for(job.endpoint) as session:
+        for batch in session.read(job.scan, Range(0)):
+            low, high = row_hashes(batch.columns)
+            hashes.update(zip(low.tolist(), high.tolist(), strict=True))
+        _end_statement(session, job.endpoint)
+    return frozenset(hashes)
 
 
 @dataclass(frozen=True, slots=True)

@@ -52,7 +52,8 @@ What is done:
                      the row, set aside in tableferry-rejects/ [default: widen]
   --rejects FILE     load rejected rows that you have put right, with --tables TABLE
   --violations HOW   rows that break a key, a check or a foreign key that SQLite never
-                     enforced: report them, the rule left out, or stop [default: report]
+                     enforced: report them (the rule is left out), stop, or reject the
+                     rows, set aside as --misfit does [default: report]
   --names HOW        keep names as they are, or fold them to lower case [default: keep]
   --owner ROLE       give what is created to this role
   --grant ROLE       let this role read and write what is created (repeatable)
@@ -82,7 +83,7 @@ _NOT_YET = {
 }
 _SEE = "See: migrate help"
 _MISFITS = ("widen", "stop", "reject")
-_VIOLATIONS = ("report", "stop")
+_VIOLATIONS = ("report", "stop", "reject")
 _NAMES = ("keep", "lower")
 
 

@@ -29,6 +29,7 @@ ACCEPTED: dict[str, Arguments] = {
     "--rejects r.jsonl": replace(RUN, rejects=Path("r.jsonl")),
     "--violations stop": replace(RUN, violations="stop"),
     "--violations report": RUN,
+    "--violations reject": replace(RUN, violations="reject"),
     "--names lower": replace(RUN, lower=True),
     "--names keep": RUN,
     "--owner app": replace(RUN, owner="app"),
@@ -170,7 +171,7 @@ def test_a_plan() -> None:
         "database --data-only --schema-only",
         "database --verify --abort",
         "database --data-only --recreate",
-        "database --violations reject",
+        "database --violations never",
         "database --names upper",
     ],
 )

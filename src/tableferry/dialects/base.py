@@ -273,6 +273,9 @@ class Statements(Protocol):
 
     def drop_views(self, views: Iterable[TableName]) -> str: ...
 
+    def drop_view_and_dependents(self, view: TableName) -> str:
+        """With the views that build on it."""
+
     def comments(self, table: Table) -> tuple[str, ...]: ...
 
     def breaking_check(self, check: Check) -> str:

@@ -110,6 +110,10 @@ def drop_views(views: Iterable[TableName]) -> str:
     return f"DROP VIEW {', '.join(map(qualified, views))}"
 
 
+def drop_view_and_dependents(view: TableName) -> str:
+    return f"DROP VIEW {qualified(view)} CASCADE"
+
+
 def comments(table: Table) -> tuple[str, ...]:
     """What people wrote beside the table's and the columns' definitions."""
     name = qualified(table.name)

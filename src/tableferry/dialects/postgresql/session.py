@@ -247,7 +247,7 @@ class PostgresSession(TargetSession):
         readings = [reading(column) for column in scan.columns]
         what = f"table {scan.table}"
         values = ", ".join(r.expression for r in readings)
-        query = f"SELECT {values} FROM {qualified(scan.table)} AS t{_where(part)}"
+        query = f"SELECT {values} FROM {qualified(scan.table)} AS t{_where(scan, part)}"
         with self._connection.cursor() as cursor:
             with postgres.errors(self._endpoint, what):
                 cursor.execute(query)
@@ -368,9 +368,9 @@ def _refusing(sentence: str) -> Iterator[None]:
         raise Refused(f"{sentence}: {error.message}", hint=error.hint) from error
 
 
-def _where(part: Range) -> str:
+def _where(scan: Scan, part: Range) -> str:
     # Literals, not parameters: a bound parameter leaves the COPY path and buffers the result.
-    conditions = []
+    conditions = [f"({scan.condition})"] if scan.condition else []
     if part.lower is not None:
         conditions.append(f"t.ctid >= '({part.lower},0)'::tid")
     if part.upper is not None:

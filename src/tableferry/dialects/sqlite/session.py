@@ -23,8 +23,9 @@ from tableferry.dialects.sqlite.values import (
     reading,
     typed_reading,
 )
+from tableferry.digest import row_hashes
 from tableferry.errors import DatabaseError, MisfitFound, TableferryError
-from tableferry.model import Candidate, Range, Scan, Schema, Table, TableName, ranges_at
+from tableferry.model import Candidate, Exclusion, Range, Scan, Schema, Table, TableName, ranges_at
 from tableferry.rejects import Reject
 from tableferry.sql import quote
 
@@ -116,10 +117,16 @@ class SqliteSession(Session, Surveyor):
             decoded = _decoded(scan, values)
             masks = [d.misfits for d in decoded if d.misfits is not None]
             rejects: tuple[Reject, ...] = ()
+            excluded = _excluded(scan, decoded)
+            if excluded:
+                breaking = np.zeros(len(values[0]), dtype=bool)
+                breaking[list(excluded)] = True
+                masks.append(breaking)
             if masks:
                 bad = np.logical_or.reduce(masks)
                 rejects = tuple(
-                    _reject(scan, values, decoded, row) for row in np.flatnonzero(bad).tolist()
+                    _reject(scan, values, _why(scan, decoded, row) or excluded[row], row)
+                    for row in np.flatnonzero(bad).tolist()
                 )
                 # Once more without them, so that only what arrives is counted as respelled.
                 decoded = _decoded(scan, [column.filter(~bad) for column in values])
@@ -230,17 +237,31 @@ def _decoded(scan: Scan, values: Sequence[TypedValues]) -> list[Decoded]:
     ]
 
 
-def _reject(
-    scan: Scan, values: Sequence[TypedValues], decoded: Sequence[Decoded], row: int
-) -> Reject:
+def _excluded(scan: Scan, decoded: Sequence[Decoded]) -> dict[int, Exclusion]:
+    """The positions of rows that are to be set aside by their hashes."""
+    if not scan.excluded:
+        return {}
+    low, high = row_hashes([d.array for d in decoded])
+    hashes = enumerate(zip(low.tolist(), high.tolist(), strict=True))
+    return {row: scan.excluded[both] for row, both in hashes if both in scan.excluded}
+
+
+def _why(scan: Scan, decoded: Sequence[Decoded], row: int) -> Exclusion | None:
+    """The first value of the row that does not fit."""
+    for column, values in zip(scan.columns, decoded, strict=True):
+        if values.misfits is not None and values.misfits[row]:
+            return Exclusion(column.column.name, f"does not fit {kinds.describe(column.kind)}")
+    return None
+
+
+def _reject(scan: Scan, values: Sequence[TypedValues], why: Exclusion, row: int) -> Reject:
     names = [column.column.name for column in scan.columns]
     stored = {name: column.stored(row) for name, column in zip(names, values, strict=True)}
-    first = next(i for i, d in enumerate(decoded) if d.misfits is not None and bool(d.misfits[row]))
     return Reject(
         table=scan.table.name,
         key={names[i]: stored[names[i]] for i in scan.key},
-        column=names[first],
-        reason=f"does not fit {kinds.describe(scan.columns[first].kind)}",
+        column=why.column,
+        reason=why.reason,
         row=stored,
     )
 

@@ -1,0 +1,92 @@
+"""When a table is loaded again under another plan, and when a run ends instead. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from tableferry.errors import RunFailed
+from tableferry.model import Example, Survey, TableOutcome, TablePlan
+
+
+def declared_types_kept(plan: TablePlan, survey: Survey) -> Survey:
+    """The survey as if all values fitted, but for columns that have no type to hold on to: none
+    declared, and none by a rule."""
+    return replace(
+        survey,
+        findings=tuple(
+            (replace(findings[0], misfits=0), *findings[1:])
+            if column.typed or findings[0].candidate.ruled
+            else findings
+            for column, findings in zip(plan.source.columns, survey.findings, strict=True)
+        ),
+    )
+
+
+def closest_kept(plan: TablePlan, survey: Survey) -> Survey:
+    """The survey as if all values fitted the reading that takes most of them: an existing column
+    keeps its type."""
+    kept = []
+    for findings in survey.findings:
+        fewest = min(finding.misfits for finding in findings)
+        kept.append(tuple(replace(f, misfits=f.misfits - fewest) for f in findings))
+    return replace(survey, findings=tuple(kept))
+
+
+def require_fitting(plan: TablePlan, survey: Survey) -> None:
+    """Raises RunFailed where an application's column cannot take all values: its type is not ours
+    to change."""
+    for column, theirs, findings in zip(
+        plan.source.columns, plan.target.columns, survey.findings, strict=True
+    ):
+        if all(finding.misfits for finding in findings):
+            closest = min(findings, key=lambda finding: finding.misfits)
+            name = f"{plan.source.name}, column {column.name}"
+            raise RunFailed(
+                _misfit_sentence(name, closest.misfits, theirs.declared, closest.examples),
+                hint="Correct the values in the source, or let --misfit reject set rows aside.",
+            )
+
+
+def first_misfit(table: TablePlan) -> str:
+    """The first column that was widened, in a sentence."""
+    widening = table.widened[0]
+    name = f"{table.source.name}, column {widening.column}"
+    return _misfit_sentence(name, widening.count, widening.planned, widening.examples)
+
+
+def _misfit_sentence(name: str, count: int, type_name: str, examples: tuple[Example, ...]) -> str:
+    shown = ""
+    if examples:
+        key = ", ".join(f"{column} = {value}" for column, value in examples[0].key)
+        shown = f": {examples[0].value}" + (f" at {key}" if key else "")
+    return f"Table {name}: {count} values do not fit {type_name}{shown}."
+
+
+def computed_columns(table: TablePlan) -> frozenset[str]:
+    """The columns of the source that the target computes itself."""
+    pairs = zip(table.source.columns, table.target.columns, strict=True)
+    return frozenset(mine.name for mine, theirs in pairs if theirs.generated)
+
+
+def computed_otherwise(table: TablePlan, outcome: TableOutcome) -> frozenset[str]:
+    """Of the columns that the target computes, those with other values; where rows cannot be told
+    apart, it may be any."""
+    computed = computed_columns(table)
+    changed = {difference.column for difference in outcome.differences}
+    if outcome.verdict == "differs" and (changed <= {""} or not table.source.primary_key):
+        return computed
+    return computed & changed
+
+
+def why_again(table: TablePlan, most: int = 5) -> str:
+    """Why a table starts anew under another generation, for people."""
+    if table.rejecting:
+        return f"{table.source.name} is loaded again without the rows that are set aside"
+    if table.adopted:
+        return f"{table.source.name} is loaded again, its values read as its columns demand"
+    if not table.widened:
+        return f"{table.source.name} is loaded again without computing columns anew"
+    columns = [f"{w.column} {w.planned} → {w.became}" for w in table.widened]
+    more = f" and {len(columns) - most} more" if len(columns) > most else ""
+    listed = ", ".join(columns[:most])
+    return f"{table.source.name} is loaded again with wider types: {listed}{more}"
