@@ -7,7 +7,7 @@ from pathlib import Path
 import psycopg
 import pytest
 from tests.servers import Server
-from tests.system.support import ferried, independent_differences, keys, sqlite_file
+from tests.system.support import ferried, ferry, independent_differences, keys, sqlite_file
 
 SCRIPT = """
 CREATE TABLE parents (a INTEGER, b TEXT, code TEXT UNIQUE, PRIMARY KEY (b, a), UNIQUE (code, a));
@@ -209,3 +209,199 @@ def test_what_the_target_refuses_is_named_and_the_rest_arrives(
         "examples": [{"id": "2"}],
         "consequence": "it holds for new rows only (NOT VALID)",
     }
+
+
+# ---- keys and constraints by their names ------------------------------------------------------
+
+NAMED = """
+CREATE TABLE parents (
+    a INTEGER, b TEXT, CONSTRAINT parents_key PRIMARY KEY (b, a)
+) WITHOUT ROWID;
+CREATE TABLE children (
+    id INTEGER CONSTRAINT children_key PRIMARY KEY,
+    a INTEGER,
+    b TEXT,
+    elder INTEGER CONSTRAINT has_elder REFERENCES children ON DELETE CASCADE ON UPDATE SET NULL,
+    friend INTEGER NOT NULL DEFAULT 3
+        REFERENCES friends (id) ON DELETE SET DEFAULT DEFERRABLE INITIALLY DEFERRED,
+    CONSTRAINT has_parent FOREIGN KEY (b, a) REFERENCES parents ON DELETE RESTRICT,
+    CONSTRAINT once UNIQUE (b, a),
+    UNIQUE (a, friend),
+    CONSTRAINT "is positive" CHECK (a > 0),
+    CHECK (b <> 'no' OR a = 1)
+);
+CREATE TABLE friends (
+    id INTEGER PRIMARY KEY,
+    child INTEGER REFERENCES children DEFERRABLE INITIALLY DEFERRED
+);
+INSERT INTO parents VALUES (1, 'x'), (2, 'x');
+INSERT INTO children VALUES (1, 1, 'x', NULL, 4), (2, 2, NULL, 1, 3);
+INSERT INTO friends VALUES (3, 1), (4, 2);
+"""
+
+
+def test_constraints_keep_their_names(database: Server, tmp_path: Path) -> None:
+    run = ferried(sqlite_file(tmp_path / "source.db", NAMED), database)
+
+    assert run.report["left_behind"] == run.report["violations"] == []
+    definitions = database.rows(
+        "SELECT conname, pg_get_constraintdef(oid) FROM pg_constraint "
+        "WHERE connamespace = 'public'::regnamespace AND contype <> 'n' AND convalidated"
+    )
+    assert dict(definitions) == {
+        "parents_key": "PRIMARY KEY (b, a)",
+        "children_key": "PRIMARY KEY (id)",
+        "friends_pkey": "PRIMARY KEY (id)",
+        "has_elder": (
+            "FOREIGN KEY (elder) REFERENCES children(id) ON UPDATE SET NULL ON DELETE CASCADE"
+        ),
+        "has_parent": "FOREIGN KEY (b, a) REFERENCES parents(b, a) ON DELETE RESTRICT",
+        "children_friend_fkey": (
+            "FOREIGN KEY (friend) REFERENCES friends(id) ON DELETE SET DEFAULT "
+            "DEFERRABLE INITIALLY DEFERRED"
+        ),
+        "friends_child_fkey": (
+            "FOREIGN KEY (child) REFERENCES children(id) DEFERRABLE INITIALLY DEFERRED"
+        ),
+        "once": "UNIQUE (b, a)",
+        "children_a_friend_key": "UNIQUE (a, friend)",
+        "is positive": "CHECK ((a > 0))",
+        "children_check2": "CHECK (((b <> 'no'::text) OR (a = 1)))",
+    }
+    for insert, constraint in (
+        ("parents VALUES (1, 'x')", "parents_key"),
+        ("children VALUES (1, 5)", "children_key"),
+        ("children VALUES (7, 2, 'x', NULL, 3)", "children_a_friend_key"),
+        ("children VALUES (7, 1, 'x')", "once"),
+        ("children VALUES (7, 9, 'x')", "has_parent"),
+        ("children VALUES (7, 5, NULL, 99)", "has_elder"),
+        ("children VALUES (7, 0)", "is positive"),
+        ("children VALUES (7, 2, 'no')", "children_check2"),
+        ("children VALUES (7, 5, NULL, NULL, 99)", "children_friend_fkey"),
+    ):
+        with pytest.raises(psycopg.IntegrityError) as caught:
+            database.run(f"INSERT INTO {insert}")
+        assert caught.value.diag.constraint_name == constraint
+    for insert in ("children (friend) VALUES (NULL)", "parents VALUES (NULL, 'x')"):
+        with pytest.raises(psycopg.errors.NotNullViolation):
+            database.run(f"INSERT INTO {insert}")
+    # NULL breaks neither a check nor a key.
+    database.run("INSERT INTO children VALUES (7, NULL, NULL), (8, NULL, 'no'), (9, NULL, 'no')")
+
+
+def test_foreign_keys_act_and_wait_as_they_did(any_database: Server, tmp_path: Path) -> None:
+    ferried(sqlite_file(tmp_path / "source.db", NAMED), any_database)
+    run, rows = any_database.run, any_database.rows
+
+    # Deferred: wrong in between, right at the end of the transaction.
+    run(
+        "BEGIN; INSERT INTO children VALUES (10, NULL, NULL, NULL, 11);"
+        "INSERT INTO friends VALUES (11, 10); COMMIT"
+    )
+    assert rows("SELECT friend FROM children WHERE id = 10") == [(11,)]
+    with pytest.raises(psycopg.errors.ForeignKeyViolation):
+        run("BEGIN; INSERT INTO friends VALUES (12, 99); COMMIT")
+
+    with pytest.raises(psycopg.IntegrityError):
+        run("DELETE FROM parents WHERE a = 1")
+    run("UPDATE friends SET child = NULL", "UPDATE children SET id = 5 WHERE id = 1")
+    assert rows("SELECT elder FROM children WHERE id = 2") == [(None,)]
+    run("UPDATE children SET elder = 5 WHERE id = 2", "DELETE FROM friends WHERE id = 4")
+    assert rows("SELECT id, friend FROM children ORDER BY 1") == [(2, 3), (5, 3), (10, 11)]
+    run("DELETE FROM children WHERE id = 5")
+    assert rows("SELECT id FROM children") == [(10,)]
+
+
+def test_a_primary_key_that_holds_nulls(any_database: Server, tmp_path: Path) -> None:
+    source = sqlite_file(
+        tmp_path / "source.db",
+        """
+        CREATE TABLE one (k TEXT PRIMARY KEY, v INTEGER);
+        CREATE TABLE two (a INTEGER, b TEXT, CONSTRAINT two_key PRIMARY KEY (a, b));
+        CREATE TABLE kept (k TEXT PRIMARY KEY);
+        CREATE TABLE child (k TEXT REFERENCES one (k));
+        INSERT INTO one VALUES (NULL, 1), (NULL, 2), ('a', 3);
+        INSERT INTO two VALUES (NULL, 'x'), (NULL, 'x'), (1, NULL), (1, 'x');
+        INSERT INTO kept VALUES ('a');
+        INSERT INTO child VALUES ('a'), (NULL);
+        """,
+    )
+
+    run = ferried(source, any_database)
+
+    assert run.left_behind("primary key") == [("one", "k"), ("two", "a, b")]
+    assert all("unique constraint" in item["reason"] for item in run.report["left_behind"])
+    assert independent_differences(source, any_database.url) == {}
+    assert keys(any_database, "p") == {("kept", ("k",))}
+    assert keys(any_database, "u") == {("one", ("k",)), ("two", ("a", "b"))}
+    assert any_database.rows("SELECT conname FROM pg_constraint WHERE conname = 'two_key'")
+    any_database.run("INSERT INTO one VALUES (NULL, 4)", "INSERT INTO two VALUES (NULL, 'x')")
+    for refused in ("one VALUES ('a')", "two VALUES (1, 'x')", "child VALUES ('b')"):
+        with pytest.raises(psycopg.IntegrityError):
+            any_database.run(f"INSERT INTO {refused}")
+
+
+# ---- what is no table, and what people wrote about those that are -----------------------------
+
+
+def test_what_is_sqlites_alone_is_named(any_database: Server, tmp_path: Path) -> None:
+    source = sqlite_file(
+        tmp_path / "source.db",
+        """
+        CREATE TABLE notes (id INTEGER PRIMARY KEY, body TEXT);
+        CREATE VIRTUAL TABLE found USING fts5 (body, content='notes', content_rowid='id');
+        CREATE VIRTUAL TABLE boxes USING rtree (id, low, high);
+        CREATE TRIGGER noted AFTER INSERT ON notes BEGIN
+            INSERT INTO found (rowid, body) VALUES (new.id, new.body);
+        END;
+        CREATE VIEW seen AS SELECT body FROM found;
+        CREATE TRIGGER through INSTEAD OF INSERT ON seen BEGIN SELECT 1; END;
+        INSERT INTO notes VALUES (1, 'one');
+        INSERT INTO boxes VALUES (1, 0.0, 1.0);
+        """,
+    )
+
+    run = ferried(source, any_database)
+
+    assert run.left_behind("trigger") == [("notes", "noted"), ("seen", "through")]
+    assert [name for name, _ in run.left_behind("virtual table")] == ["boxes", "found"]
+    assert {name for name, _ in run.left_behind("shadow table")} == {
+        *("found_config", "found_data", "found_docsize", "found_idx"),
+        *("boxes_node", "boxes_parent", "boxes_rowid"),
+    }
+    assert run.left_behind("view") == [("seen", "seen")]
+    assert any_database.rows(
+        "SELECT relname FROM pg_class WHERE relkind IN ('r', 'v') "
+        "AND relnamespace = 'public'::regnamespace"
+    ) == [("notes",)]
+    assert ferry(source, any_database, "--drop-all", "--strict").code == 1
+
+
+def test_comments_arrive(any_database: Server, tmp_path: Path) -> None:
+    source = sqlite_file(
+        tmp_path / "source.db",
+        """
+        CREATE TABLE people ( -- everybody's, "quoted" and with a \\ in it
+            id INTEGER PRIMARY KEY, -- the number
+            name TEXT, /* as it is
+                          spoken */
+            -- in metres
+            height REAL
+        );
+        INSERT INTO people VALUES (1, 'Ann', 1.75);
+        """,
+    )
+
+    ferried(source, any_database)
+
+    assert any_database.rows(
+        "SELECT coalesce(a.attname, ''), d.description FROM pg_description d "
+        "LEFT JOIN pg_attribute a ON a.attrelid = d.objoid AND a.attnum = nullif(d.objsubid, 0) "
+        "WHERE d.objoid = 'people'::regclass AND d.classoid = 'pg_class'::regclass "
+        "ORDER BY d.objsubid"
+    ) == [
+        ("", 'everybody\'s, "quoted" and with a \\ in it'),
+        ("id", "the number"),
+        ("name", "as it is\nspoken"),
+        ("height", "in metres"),
+    ]
