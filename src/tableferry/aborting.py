@@ -12,16 +12,13 @@ from typing import cast
 
 from tableferry.dialects import dialect_of
 from tableferry.dialects.base import Endpoint, Statements, TargetSession
-from tableferry.errors import DatabaseError, Refused
+from tableferry.errors import Refused
 from tableferry.ledger import RUN, Ledger, Unfinished
 from tableferry.model import Schema
 
-# The object is there already: the run had put it back itself (duplicate_object).
-_THERE = "42710"
 
-
-def abort(target: Endpoint, confirm: Callable[[str], bool]) -> tuple[str, ...]:
-    """Gives up the unfinished run of a target, and answers in sentences what was done.
+def abort(target: Endpoint, confirm: Callable[[str], bool]) -> str:
+    """Gives up the unfinished run of a target, and answers in a sentence what was done.
 
     Raises Refused where there is none, or the question is not answered with yes.
     """
@@ -34,18 +31,17 @@ def abort(target: Endpoint, confirm: Callable[[str], bool]) -> tuple[str, ...]:
         left = ledger.unfinished(session)
         if not confirm(_question(left)):
             raise Refused("Nothing was changed: the question was not answered with yes.")
-        unproven = put_back(session, dialect.statements, ledger)
+        put_back(session, dialect.statements, ledger)
         session.commit_for_good()
-    return (_done(left), *(f"Not proven, since rows break it: {name}" for name in unproven))
+    return _done(left)
 
 
 def is_unfinished(existing: Schema) -> bool:
     return any(table.name.name == RUN for table in existing.tables)
 
 
-def put_back(session: TargetSession, statements: Statements, ledger: Ledger) -> tuple[str, ...]:
-    """Undoes a run in the current transaction, its ledger included. Returns the statements that
-    could not prove what they should."""
+def put_back(session: TargetSession, statements: Statements, ledger: Ledger) -> None:
+    """Undoes a run in the current transaction, its ledger included."""
     left = ledger.unfinished(session)
     existing = session.inspect()
     views = {view.name for view in existing.views}
@@ -57,20 +53,17 @@ def put_back(session: TargetSession, statements: Statements, ledger: Ledger) -> 
     made = [name for name in left.made if name in tables]
     if made:
         session.execute(statements.drop_tables(made))
-    if left.adopted:
-        session.execute(statements.empty_tables(left.adopted))
-    unproven = []
-    for statement, proof in left.aside:
-        session.execute("SAVEPOINT back")
-        try:
+    back = [statement for statement, _ in left.aside]
+    adopted = [name for name in left.adopted if name in tables]
+    if adopted:
+        # What the run had put back already goes once more: nothing may fire, or refer.
+        away, more = session.set_aside(adopted)
+        for statement in away:
             session.execute(statement)
-        except DatabaseError as error:
-            session.execute("ROLLBACK TO SAVEPOINT back")
-            if proof:
-                unproven.append(statement)
-            elif error.sqlstate != _THERE:
-                raise
-    return tuple(unproven)
+        session.execute(statements.empty_tables(adopted))
+        back += [each.statement for each in more if each.statement not in back]
+    for statement in back:
+        session.execute(statement)
 
 
 def _question(left: Unfinished) -> str:

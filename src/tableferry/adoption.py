@@ -7,6 +7,7 @@ type demands is how the source's values are read.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
@@ -31,26 +32,44 @@ class Adopted:
 def is_ours(planned: TablePlan, found: Table) -> bool:
     """Whether a table is no more than what some plan for the same source would create, so that
     nothing is lost when it is dropped and created anew."""
+    target = planned.target
+    if target.name != found.name or len(planned.types) != len(found.columns):
+        return False
+    columns = zip(target.columns, planned.source.columns, found.columns, strict=True)
     return (
-        planned.target.name == found.name
-        and len(planned.types) == len(found.columns)
-        and all(
-            mine.name == theirs.name
-            and theirs.declared in types
-            and (theirs.default is None or original.default is not None)
-            and (not theirs.generated or bool(original.generated))
-            for mine, original, theirs, types in zip(
-                planned.target.columns,
-                planned.source.columns,
-                found.columns,
-                planned.types,
-                strict=True,
-            )
-        )
-        and len(found.indexes) <= len(planned.target.indexes)
-        and {check.name for check in found.checks} <= {c.name for c in planned.target.checks}
-        and set(found.extras) <= _made_extras(planned.target)
+        all(_is_ours(*each, types) for each, types in zip(columns, planned.types, strict=True))
+        and found.primary_key in (None, target.primary_key)
+        and set(found.uniques) <= set(target.uniques)
+        and set(found.foreign_keys) <= set(target.foreign_keys)
+        and {index.name for index in found.indexes} <= {index.name for index in target.indexes}
+        and {check.name for check in found.checks} <= {check.name for check in target.checks}
+        and (found.identity is None or _same_identity(target, found))
+        and set(found.extras) <= _made_extras(target)
     )
+
+
+def _is_ours(planned: Column, original: Column, found: Column, types: frozenset[str]) -> bool:
+    return (
+        planned.name == found.name
+        and found.declared in types
+        and (found.nullable or not planned.nullable)
+        and (found.default is None or _bare(found.default) == _bare(planned.default or ""))
+        and (not found.generated or bool(original.generated))
+    )
+
+
+def _same_identity(target: Table, found: Table) -> bool:
+    return (
+        target.identity is not None
+        and found.identity is not None
+        and target.identity.column == found.identity.column
+    )
+
+
+def _bare(expression: str) -> str:
+    """An expression without what the server adds when it shows one: casts, brackets, blanks."""
+    without_casts = re.sub(r"::[a-z ]+(\(\d+(,\d+)?\))?", "", expression)
+    return re.sub(r"[\s()]", "", without_casts).lower()
 
 
 def _made_extras(table: Table) -> set[str]:
@@ -59,25 +78,41 @@ def _made_extras(table: Table) -> set[str]:
     return {"a comment"} if commented else set()
 
 
-def adopt(plan: Plan, there: Schema) -> dict[TableName, Adopted]:
-    """The tables of ``plan`` that an application has made, by the source's names.
+def adopt(plan: Plan, there: Schema, *, ours_too: bool = False) -> dict[TableName, Adopted]:
+    """The tables of ``plan`` that an application has made, by the source's names; where rows alone
+    are to be brought, ``ours_too``.
 
     Raises Refused where a column is missing there, or one would get no value that it needs.
     """
-    adopted = {}
+    found = _counterparts(plan, there)
+    wanted = {n for n, table in found.items() if ours_too or not is_ours(plan.table(n), table)}
+    # A table that stays may refer to one that could be dropped: then that one stays as well.
+    by_target = {table.name: name for name, table in found.items()}
+    waiting = list(wanted)
+    while waiting:
+        for key in found[waiting.pop()].foreign_keys:
+            parent = by_target.get(key.parent)
+            if parent is not None and parent not in wanted:
+                wanted.add(parent)
+                waiting.append(parent)
+    return {name: _adopted(plan.table(name), found[name]) for name in found if name in wanted}
+
+
+def _counterparts(plan: Plan, there: Schema) -> dict[TableName, Table]:
+    """The tables of the target that stand for tables of the plan, by the source's names."""
     mine = [planned.target.name.name for planned in plan.tables]
     theirs = [table.name.name for table in there.tables]
+    found = {}
     for planned in plan.tables:
         name = counterpart(planned.target.name.name, mine, theirs)
-        found = there.table(replace(planned.target.name, name=name)) if name is not None else None
-        if found is None or is_ours(planned, found):
+        table = there.table(replace(planned.target.name, name=name)) if name is not None else None
+        if table is None:
             continue
-        alike = folded(found.name.name) == folded(planned.target.name.name)
-        if not alike and len(matching_columns(planned.source, found)) < len(planned.types):
-            # A name that is only similar, and another table.
-            continue
-        adopted[planned.source.name] = _adopted(planned.source, found)
-    return adopted
+        alike = folded(table.name.name) == folded(planned.target.name.name)
+        # A name that is only similar, without the columns, is another table.
+        if alike or len(matching_columns(planned, table)) == len(planned.types):
+            found[planned.source.name] = table
+    return found
 
 
 def with_demands(offers: Offers, adopted: Mapping[TableName, Adopted], dialect: Dialect) -> Offers:
@@ -86,16 +121,35 @@ def with_demands(offers: Offers, adopted: Mapping[TableName, Adopted], dialect: 
     return replace(offers, demands=demands)
 
 
-def matching_columns(source: Table, found: Table) -> dict[str, Column]:
-    """The column of ``found`` that stands for each of the source's, where there is one."""
-    mine = [column.name for column in source.columns]
+def matching_columns(planned: TablePlan, found: Table) -> dict[str, Column]:
+    """The column of ``found`` that stands for each of the source's, where there is one: of the
+    name that it would get there, or of one that is alike."""
+    mine = [column.name for column in planned.source.columns]
     theirs = [column.name for column in found.columns]
-    pairs = ((name, counterpart(name, mine, theirs)) for name in mine)
-    return {name: found.column(other) for name, other in pairs if other is not None}
+    columns = {}
+    for name, fitted in zip(mine, planned.target.columns, strict=True):
+        other = fitted.name if fitted.name in theirs else counterpart(name, mine, theirs)
+        if other is not None:
+            columns[name] = found.column(other)
+    return columns
 
 
-def _adopted(source: Table, found: Table) -> Adopted:
-    columns = matching_columns(source, found)
+# What an existing table must not have, and why.
+_UNFIT = {
+    "an insert rule": "has a rule ON INSERT, which would change what is loaded",
+    "heirs": "has tables that inherit from it, and their rows count as its own",
+}
+
+
+def _adopted(planned: TablePlan, found: Table) -> Adopted:
+    for extra, why in _UNFIT.items():
+        if extra in found.extras:
+            raise Refused(
+                f"Table {found.name} of the target {why}.",
+                hint="Remove it for the length of the migration, or migrate into another schema.",
+            )
+    source = planned.source
+    columns = matching_columns(planned, found)
     missing = [column.name for column in source.columns if column.name not in columns]
     if missing:
         raise Refused(
@@ -138,4 +192,4 @@ def adopted_target(source: Table, adopted: Adopted) -> Table:
 def bare(source: Table) -> Table:
     """The source's table without what an adopted table has its own of; the key stays, since it
     tells rows apart."""
-    return replace(source, uniques=(), foreign_keys=(), indexes=(), checks=(), identity=None)
+    return replace(source, uniques=(), foreign_keys=(), indexes=(), checks=())

@@ -95,6 +95,8 @@ class _Step:
     consequence: str = _LEFT_OUT
     # A column of the source that is part of the rule, for rows that are set aside by it.
     column: str = ""
+    # What takes it away again where the two sides disagree on it.
+    undo: str = ""
 
 
 class Building:
@@ -119,6 +121,8 @@ class Building:
         self._rowless = rowless
         # Where rows that break a rule are to be set aside; whoever loads tables gives it.
         self.exclude: Exclude | None = None
+        # Whether rows are missing in the target, so that children may have lost their parents.
+        self.rows_set_aside = False
         self.left_behind: list[LeftBehind] = []
         self.violations: list[Violation] = []
 
@@ -237,10 +241,13 @@ class Building:
 
     def foreign_keys(self, table: TablePlan, add: AddJob) -> None:
         """Once all tables have their keys. Unproven at first: the proof runs beside others."""
-        for key in table.target.foreign_keys:
-            self._foreign_key(table, key, add)
+        for key, named in zip(table.target.foreign_keys, table.source.foreign_keys, strict=True):
+            self._foreign_key(table, (key, named), add)
 
-    def _foreign_key(self, table: TablePlan, key: ForeignKey, add: AddJob) -> None:
+    def _foreign_key(
+        self, table: TablePlan, pair: tuple[ForeignKey, ForeignKey], add: AddJob
+    ) -> None:
+        key, named = pair
         makes = _foreign_key_of(table, key)
         statement = self._statements.add_foreign_key(table.target.name, key)
         if not self._built(makes, statement):
@@ -249,7 +256,10 @@ class Building:
             self._statements.validate_foreign_key(table.target.name, key),
             makes,
             self._statements.breaking_foreign_key(key),
+            # Both databases read this condition alike, each with its own equality.
+            self._statements.breaking_foreign_key(named) if not self.rows_set_aside else "",
             consequence=_UNPROVEN,
+            undo=self._statements.drop_constraint(table.target.name, key.name),
         )
         self._try(table, step, Urgency.INDEX, add, lambda: None)
 
@@ -284,12 +294,26 @@ class Building:
             self._built(makes, statements.create_view(view))
         for table in plan.tables:
             if table.adopted:
-                self._session.continue_sequences(table.target.name, {})
+                self._continue_sequences(table)
             elif table.target.identity is not None:
                 self._session.execute(statements.add_identity(table.target))
                 self._session.execute(statements.set_next_identity(table.target))
         # Other sessions read what was made next.
         self._session.commit()
+
+    def _continue_sequences(self, table: TablePlan) -> None:
+        identity = table.source.identity
+        names = {
+            mine.name: theirs.name
+            for mine, theirs in zip(table.source.columns, table.target.columns, strict=True)
+        }
+        nexts = {names[identity.column]: identity.next_value} if identity is not None else {}
+        try:
+            self._session.continue_sequences(table.target.name, nexts)
+            self._session.commit()
+        except DatabaseError as error:
+            self._session.rollback()
+            self._leave(LeftBehind("sequence", "", table.source.name.name, ""), error)
 
     def withdraw_view(self, view: ViewPlan, reason: str) -> None:
         """Drops a view that does not show what the source's shows, and those that build on it."""
@@ -377,6 +401,8 @@ class Building:
             if theirs != rows:
                 reason = f"{rows:,} rows break it in the target, and {theirs:,} in the source"
                 self.left_behind.append(replace(step.makes, reason=reason))
+                if step.undo:
+                    self._built(step.makes, step.undo)
             else:
                 self._violation(step, rows, examples)
             then()
@@ -397,6 +423,7 @@ class Building:
         def hashed(hashes: frozenset[RowHash]) -> None:
             exclusion = Exclusion(step.column, f"breaks the {step.makes.what} {step.makes.name}")
             assert self.exclude is not None
+            self.rows_set_aside = True
             if not self.exclude(table, dict.fromkeys(hashes, exclusion)):
                 otherwise()
 
@@ -407,18 +434,26 @@ class Building:
         """Before there are foreign keys: takes rows out that would break one."""
         if table.adopted:
             return
-        theirs = [column.name for column in table.target.columns]
-        for key in table.target.foreign_keys:
+        for key, named in zip(table.target.foreign_keys, table.source.foreign_keys, strict=True):
             step = _Step(
                 "",
                 _foreign_key_of(table, key),
                 self._statements.breaking_foreign_key(key),
-                column=table.source.columns[theirs.index(key.columns[0])].name,
+                self._statements.breaking_foreign_key(named),
+                column=named.columns[0],
             )
 
-            def counted(found: _Found, step: _Step = step) -> None:
-                if found[0]:
+            def told(found: _Found, step: _Step = step) -> None:
+                # The source would know of an orphan, unless its parent was set aside just now.
+                if found[0] or self.rows_set_aside:
                     self._reject(table, step, add, lambda: None)
+
+            def counted(
+                found: _Found, step: _Step = step, told: Callable[[_Found], None] = told
+            ) -> None:
+                if found[0]:
+                    job = FindRows(self._source, table.source.name, step.original)
+                    add(find_rows, job, told, Urgency.SURVEY)
 
             job = FindRows(self._target, table.target.name, step.breaking)
             # Where the two sides cannot even be compared, neither can the key be created.

@@ -74,14 +74,16 @@ def _command(argv: list[str], console: Console, secrets: list[str]) -> int:
     from tableferry import settings
 
     known = settings.load(arguments.config, os.environ)
+    if arguments.abort:
+        only = settings.resolve(known, arguments.target)
+        secrets.extend(only.secrets)
+        return _abort(arguments, console, only.main)
     source = settings.resolve(known, arguments.source)
     target = settings.resolve(known, arguments.target)
     secrets.extend((*source.secrets, *target.secrets))
     if not arguments.quiet:
         for warning in _warnings(known, (source, target)):
             _say(console, f"Warning: {warning}", "yellow")
-    if arguments.abort:
-        return _abort(arguments, console, target.main)
     if source.usage is not None and target.usage is not None:
         raise UsageError(
             "Usage data is configured on both sides, and migrating two databases in one run is "
@@ -104,8 +106,7 @@ def _abort(arguments: Arguments, console: Console, address: DatabaseAddress) -> 
             target, lambda question: arguments.yes or _confirmed(console, question)
         )
     if not arguments.quiet:
-        for sentence in done:
-            _say(console, sentence)
+        _say(console, done)
     return EXIT_VERIFIED
 
 

@@ -111,6 +111,8 @@ class _Load:
     target: Side
     unfinished: int = 0
     misfit: bool = False
+    # The value that was met and did not fit, while rows were copied.
+    refused: MisfitFound | None = None
     # Where set, the table is loaded again as soon as its running jobs have ended.
     again: bool = False
     survey: Survey | None = None
@@ -224,6 +226,7 @@ class Loading:
         for table in self.plan.tables:
             self._start(table)
         self._jobs.run()
+        self._building.rows_set_aside = bool(self._rejecting)
         if self._violations == "reject":
             self._reject_orphans()
         self._add_foreign_keys()
@@ -389,7 +392,7 @@ class Loading:
             load.misfit = True
 
     def _copy_failed(self, load: _Load, error: Exception) -> None:
-        computed = computed_columns(load.plan)
+        computed = frozenset() if load.plan.adopted else computed_columns(load.plan)
         if computed and is_refusal_of_values(error):
             # What is computed from a value may be what the server refuses.
             self._load_without(load, computed)
@@ -397,6 +400,7 @@ class Loading:
         if not isinstance(error, MisfitFound):
             raise error
         load.misfit = True
+        load.refused = error
         self._withdraw(load)
 
     def _withdraw(self, load: _Load) -> None:
@@ -444,10 +448,7 @@ class Loading:
             )
         self.plan = next_generation(old, new)
         if self.plan.table(name).generation == load.plan.generation:
-            raise RunFailed(
-                _misread(load),
-                hint="An index or the file may be damaged: run PRAGMA integrity_check.",
-            )
+            raise _misread(load)
         self._load_again(load)
 
     def _load_without(self, load: _Load, computed: frozenset[str]) -> None:
@@ -537,7 +538,7 @@ class Loading:
     def _compared(self, load: _Load, outcome: TableOutcome) -> None:
         if load.again:
             return
-        disagreeing = computed_otherwise(load.plan, outcome)
+        disagreeing = frozenset() if load.plan.adopted else computed_otherwise(load.plan, outcome)
         if disagreeing:
             self._load_without(load, disagreeing)
             return
@@ -584,11 +585,22 @@ class Loading:
             self._observe(PhaseEnds(phase, load.plan.source.name))
 
 
-def _misread(load: _Load) -> str:
+def _misread(load: _Load) -> RunFailed:
+    """Where reading everything anew has shown nothing that would not fit."""
     name = load.plan.source.name
+    columns = load.refused.details.get("columns") if load.refused is not None else None
+    if columns:
+        types = {column.name: column.declared for column in load.plan.target.columns}
+        listed = ", ".join(f"{column} ({types.get(column, '')})" for column in columns)
+        value = load.refused.details.get("value", "a value") if load.refused else "a value"
+        return RunFailed(
+            f"Table {name}: {value} does not fit the target's column {listed}.",
+            hint="Correct the value in the source, or change the column's type in the target.",
+        )
+    read = f"{load.source.count} rows are counted, but {load.source.rows} were read"
     if load.source.count is None:
-        return f"Table {name}: a value was read that does not fit, and then all values fitted."
-    return (
-        f"Table {name}: {load.source.count} rows are counted, but {load.source.rows} were read, "
-        "and all values fit."
+        read = "a value was read that does not fit"
+    return RunFailed(
+        f"Table {name}: {read}, and all values fit.",
+        hint="An index or the file may be damaged: run PRAGMA integrity_check.",
     )

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import cast
 
+from tableferry.aborting import is_unfinished
 from tableferry.adoption import adopt, with_demands
 from tableferry.building import Roles
 from tableferry.casts import Offers, parse_all
@@ -14,8 +15,9 @@ from tableferry.dialects import dialect_of
 from tableferry.dialects.base import Dialect, Endpoint, TargetSession
 from tableferry.errors import DatabaseError, Refused, TableferryError, UsageError
 from tableferry.events import Note, Observer
+from tableferry.ledger import Ledger
 from tableferry.loading import Loading, Policy, Route
-from tableferry.model import MisfitPolicy, Outcome, Scope, ViolationPolicy
+from tableferry.model import MisfitPolicy, Outcome, Schema, Scope, ViolationPolicy
 from tableferry.naming import Destination
 from tableferry.plan import Known, make_plan
 from tableferry.preparation import Permission, make_way
@@ -88,7 +90,9 @@ def migrate(
         adopted = {}
         if not options.permission.recreate:
             first = make_plan(schema, offers, destination, Known())
-            adopted = adopt(first, writer.inspect())
+            adopted = adopt(
+                first, _there(writer, options.permission), ours_too=options.scope == "data"
+            )
         if options.scope == "data" and len(adopted) < len(schema.tables):
             absent = [str(t.name) for t in schema.tables if t.name not in adopted]
             raise Refused(
@@ -157,6 +161,15 @@ def route_of(source: Endpoint, target: Endpoint) -> tuple[Dialect, Dialect]:
             hint="This version migrates from SQLite to PostgreSQL.",
         )
     return ends
+
+
+def _there(writer: TargetSession, permission: Permission) -> Schema:
+    """What the target holds, without what an unfinished run has made and will take along."""
+    existing = writer.inspect()
+    if not (is_unfinished(existing) and permission.replaces):
+        return existing
+    made = set(Ledger(writer.schema).unfinished(writer).made)
+    return replace(existing, tables=tuple(t for t in existing.tables if t.name not in made))
 
 
 @contextmanager

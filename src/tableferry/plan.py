@@ -25,6 +25,7 @@ from tableferry.model import (
     Table,
     TableName,
     TablePlan,
+    ViewPlan,
     Widening,
 )
 from tableferry.naming import Destination, Names, column_names
@@ -65,7 +66,10 @@ def make_plan(schema: Schema, offer: Offer, destination: Destination, known: Kno
     names = Names(destination, (adopted.table.name.name for adopted in known.adopted.values()))
     tables = {name: adopted.table.name for name, adopted in known.adopted.items()}
     tables |= {t.name: TableName(destination.schema, names.give(t.name.name)) for t in new}
-    renaming = _Renaming(tables, {t.name: column_names(t, destination) for t in schema.tables})
+    columns = {t.name: column_names(t, destination) for t in new}
+    for name, there in known.adopted.items():
+        columns[name] = {mine: theirs.name for mine, theirs in there.columns.items()}
+    renaming = _Renaming(tables, columns)
     untouched = {name.name for name in known.adopted}
     left = [item for item in schema.left_behind if item.table not in untouched]
     plans = []
@@ -78,7 +82,7 @@ def make_plan(schema: Schema, offer: Offer, destination: Destination, known: Kno
         if adopted is not None:
             plans.append(_adopted_plan(table, adopted, candidates))
             continue
-        planned = _target_table(table, candidates, destination.dialect, renaming, left)
+        table, planned = _target_table(table, candidates, destination.dialect, renaming, left)
         relation = relation_of(table, planned, candidates)
         plain = known.disagreeing.get(table.name, frozenset())
         source, planned = with_structure(table, planned, relation, plain, left)
@@ -103,8 +107,12 @@ def make_plan(schema: Schema, offer: Offer, destination: Destination, known: Kno
     relations = {
         t.source.name.name.lower(): relation_of(t.source, t.target, t.candidates) for t in plans
     }
-    # An application that has made its tables has made its views.
-    views = () if known.adopted else views_of(schema, relations, destination.schema, names, left)
+    if known.adopted:
+        views: tuple[ViewPlan, ...] = ()
+        reason = "its tables are an application's own, and so are their views"
+        left += [LeftBehind("view", v.name.name, v.name.name, reason) for v in schema.views]
+    else:
+        views = views_of(schema, relations, destination, names, left)
     # Tables, views, indexes and keys share one space of names; keys come last, since nobody
     # chose their names.
     indexed = [_with_indexes(t, relations[t.source.name.name.lower()], names, left) for t in plans]
@@ -222,8 +230,10 @@ def _target_table(
     target: Dialect,
     renaming: _Renaming,
     left: list[LeftBehind],
-) -> Table:
+) -> tuple[Table, Table]:
+    """The table in the target, and the source's with just those foreign keys that it has there."""
     own = renaming.columns[table.name]
+    foreign = list(_foreign_keys(table, renaming, left))
     primary = set(table.primary_key.columns) if table.primary_key else set()
     kinds = {c.name: x.kind for c, x in zip(table.columns, candidates, strict=True)}
     identity = table.identity
@@ -237,7 +247,7 @@ def _target_table(
             )
         )
         identity = None
-    return Table(
+    planned = Table(
         name=renaming.tables[table.name],
         columns=tuple(
             Column(
@@ -249,11 +259,12 @@ def _target_table(
         ),
         primary_key=_mapped(table.primary_key, own),
         uniques=tuple(Key(tuple(own[c] for c in key.columns), key.name) for key in table.uniques),
-        foreign_keys=tuple(_foreign_keys(table, renaming, left)),
+        foreign_keys=tuple(theirs for _, theirs in foreign),
         identity=Identity(own[identity.column], identity.next_value) if identity else None,
         rows=table.rows,
         size=table.size,
     )
+    return replace(table, foreign_keys=tuple(mine for mine, _ in foreign)), planned
 
 
 def _adopted_plan(table: Table, adopted: Adopted, candidates: tuple[Candidate, ...]) -> TablePlan:
@@ -312,7 +323,7 @@ def _mapped(key: Key | None, names: Mapping[str, str]) -> Key | None:
 
 def _foreign_keys(
     table: Table, renaming: _Renaming, left: list[LeftBehind]
-) -> Iterable[ForeignKey]:
+) -> Iterable[tuple[ForeignKey, ForeignKey]]:
     for key in table.foreign_keys:
         described = f"({', '.join(key.columns)}) to {key.parent}"
         theirs = renaming.columns.get(key.parent)
@@ -321,17 +332,21 @@ def _foreign_keys(
         elif not key.parent_columns or not set(key.parent_columns) <= set(theirs):
             reason = "a column that it refers to is not there"
         else:
-            yield replace(
+            yield (
                 key,
-                columns=tuple(renaming.columns[table.name][c] for c in key.columns),
-                parent=renaming.tables[key.parent],
-                parent_columns=tuple(theirs[c] for c in key.parent_columns),
+                replace(
+                    key,
+                    columns=tuple(renaming.columns[table.name][c] for c in key.columns),
+                    parent=renaming.tables[key.parent],
+                    parent_columns=tuple(theirs[c] for c in key.parent_columns),
+                ),
             )
             continue
         left.append(LeftBehind("foreign key", described, table.name.name, reason))
 
 
 def _renamed(source: Table, target: Table) -> tuple[tuple[str, str], ...]:
+    """Everything that somebody has named and is called otherwise in the target."""
     pairs = [(source.name.name, target.name.name)]
     pairs += [
         (f"{source.name.name}.{a.name}", f"{source.name.name}.{b.name}")
@@ -339,6 +354,10 @@ def _renamed(source: Table, target: Table) -> tuple[tuple[str, str], ...]:
     ]
     pairs += [(a.name, b.name) for a, b in zip(source.indexes, target.indexes, strict=True)]
     pairs += [(a.name, b.name) for a, b in _named_keys(source, target)]
+    keys = zip(source.foreign_keys, target.foreign_keys, strict=True)
+    pairs += [(a.name, b.name) for a, b in keys if a.name]
+    checks = zip(source.checks, target.checks, strict=True)
+    pairs += [(a.name, b.name) for a, b in checks if a.name]
     return tuple((a, b) for a, b in pairs if a != b)
 
 

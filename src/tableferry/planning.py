@@ -74,7 +74,11 @@ def plan(
         there = _looked_at(target, schema) if look else _There()
         destination = Destination(to_dialect, there.schema, options.lower)
         first = make_plan(schema, offers, destination, Known())
-        adopted = {} if options.permission.recreate else adopt(first, there.existing)
+        adopted = (
+            {}
+            if options.permission.recreate
+            else adopt(first, there.existing, ours_too=options.scope == "data")
+        )
         offers = with_demands(offers, adopted, to_dialect)
         known = Known(adopted=adopted)
         reading = _Reading(

@@ -100,7 +100,9 @@ def _question(
 def _views_in_the_way(plan: Plan, existing: Schema, permission: Permission) -> list[TableName]:
     there = {view.name for view in existing.views}
     views = [view.target for view in plan.views if view.target in there]
-    if views and not permission.replaces:
+    ours = any(existing.table(table.target.name) for table in plan.tables)
+    # Over tables that hold no rows it is what an earlier run without rows has made.
+    if views and not permission.replaces and not ours:
         raise Refused(
             f"The target already has {'views' if len(views) > 1 else 'the view'} "
             f"{', '.join(map(str, views))}.",

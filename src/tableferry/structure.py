@@ -22,10 +22,11 @@ from tableferry.model import (
     Schema,
     Table,
     TableName,
+    View,
     ViewColumn,
     ViewPlan,
 )
-from tableferry.naming import Names
+from tableferry.naming import Destination, Names
 
 
 def relation_of(source: Table, target: Table, candidates: tuple[Candidate, ...]) -> Relation:
@@ -146,10 +147,24 @@ def _term(term: IndexColumn, own: Mapping[str, Field], relation: Relation) -> In
     return IndexColumn(descending=term.descending, expression=expression)
 
 
+def _translated(
+    view: View, known: Mapping[str, Relation], destination: Destination
+) -> expressions.View:
+    """The view's query, its columns called as the destination calls them."""
+    query = expressions.translate_view(view.select, known, view.columns)
+    fitted = tuple(destination.fit_column(field.name) for field in query.fields)
+    if fitted == tuple(field.name for field in query.fields):
+        return query
+    named = expressions.translate_view(view.select, known, fitted)
+    pairs = zip(named.fields, query.fields, strict=True)
+    fields = tuple(replace(new, original=old.source_name) for new, old in pairs)
+    return expressions.View(named.sql, fields)
+
+
 def views_of(
     schema: Schema,
     relations: Mapping[str, Relation],
-    target_schema: str,
+    destination: Destination,
     names: Names,
     left: list[LeftBehind],
 ) -> tuple[ViewPlan, ...]:
@@ -165,12 +180,12 @@ def views_of(
         reasons = {}
         for view in waiting:
             try:
-                query = expressions.translate_view(view.select, known, view.columns)
+                query = _translated(view, known, destination)
             except Untranslatable as error:
                 reasons[view.name] = error.reason
                 still.append(view)
                 continue
-            name = TableName(target_schema, names.give(view.name.name))
+            name = TableName(destination.schema, names.give(view.name.name))
             columns = tuple(
                 ViewColumn(f.source_name, f.name, f.kind, f.approximate) for f in query.fields
             )

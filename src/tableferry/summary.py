@@ -21,7 +21,7 @@ from tableferry.model import (
 _STYLES = {"verified": "green", "differs": "bold red", "not verified": "yellow"}
 _MOST_DIFFERENCES = 20
 _MOST_LEFT_BEHIND = 8
-_MOST_RENAMED = 2
+_MOST_RENAMED = 8
 
 
 def show(outcome: Outcome, console: Console, *, verbose: bool = False) -> None:
@@ -57,7 +57,7 @@ def show_plan(outcome: PlanOutcome, console: Console, *, verbose: bool = False) 
         )
     console.print(grid)
     for table in outcome.plan.tables:
-        for line in _plan_changes(table, verbose=verbose):
+        for line in _plan_changes(str(table.source.name), table, verbose=verbose):
             _say(console, line, "yellow")
     for line in _left_behind(outcome.plan.left_behind, verbose=verbose):
         _say(console, line, "yellow")
@@ -120,7 +120,9 @@ def _bytes(count: int) -> str:
 
 
 def _changes(table: TableOutcome, *, verbose: bool) -> list[str]:
-    lines = _plan_changes(table.plan, verbose=verbose) if table.plan is not None else []
+    lines = []
+    if table.plan is not None:
+        lines = _plan_changes(table.source, table.plan, verbose=verbose)
     if table.rejected:
         lines.append(
             f"{table.source}: {table.rejected:,} rows were set aside in "
@@ -135,7 +137,7 @@ def _changes(table: TableOutcome, *, verbose: bool) -> list[str]:
     return lines
 
 
-def _plan_changes(table: TablePlan, *, verbose: bool) -> list[str]:
+def _plan_changes(name: str, table: TablePlan, *, verbose: bool) -> list[str]:
     lines = []
     for widening in table.widened:
         shown = f", such as {widening.examples[0].value}" if widening.examples else ""
@@ -145,7 +147,7 @@ def _plan_changes(table: TablePlan, *, verbose: bool) -> list[str]:
             else ""
         )
         lines.append(
-            f"{table.source.name}.{widening.column}: {widening.count:,} values do not fit "
+            f"{name}.{widening.column}: {widening.count:,} values do not fit "
             f"{widening.planned}{shown}; the column became {widening.became}{merged}"
         )
     renamed = table.renamed

@@ -96,6 +96,7 @@ def verify(
             Offers(dialects[0], rules).require_matches(schema)
             found = theirs.inspect()
         outcomes: dict[TableName, TableOutcome] = {}
+        beside: list[str] = []
         with clock.phase("verify"):
             size = sum(table.size for table in schema.tables)
             executor = stack.enter_context(started_executor(size, options.workers, observe))
@@ -106,6 +107,7 @@ def verify(
                     outcomes[table.name] = _absent(table, mine.count(table.name))
                     continue
                 check = _TableCheck(ends, (table, other), jobs, observe, outcomes)
+                beside += [f"{other.name}.{column}" for column in check.beside]
                 check.begin((mine.ranges(table), theirs.ranges(other)))
             jobs.run()
         for hold in holds:
@@ -117,7 +119,7 @@ def verify(
             source=str(source),
             target=str(target),
             tables=tables,
-            warnings=_not_compared(tables, found),
+            warnings=_not_compared(tables, found, beside),
             timings=clock.timings(),
             versions=versions(),
             started=clock.started,
@@ -157,9 +159,12 @@ def _absent(table: Table, rows: int) -> TableOutcome:
     )
 
 
-def _not_compared(tables: tuple[TableOutcome, ...], theirs: Schema) -> tuple[str, ...]:
+def _not_compared(
+    tables: tuple[TableOutcome, ...], theirs: Schema, columns: list[str]
+) -> tuple[str, ...]:
     compared = {table.target for table in tables}
     extra = [str(table.name) for table in theirs.tables if str(table.name) not in compared]
+    extra += columns
     return (f"Only in the target, not compared: {', '.join(extra)}",) if extra else ()
 
 
@@ -179,7 +184,7 @@ class _TableCheck:
         self._jobs = jobs
         self._observe = observe
         self._outcomes = outcomes
-        self._pairs, self._unmatched = pair_columns(ends, *tables)
+        self._pairs, self._unmatched, self.beside = pair_columns(ends, *tables)
         # Set when a value did not fit strictly: then other storage classes are taken by their
         # text, as the migration does where it has to.
         self._merging = False
@@ -354,8 +359,9 @@ ColumnPair = tuple[Column, Column, Candidate]
 
 def pair_columns(
     ends: Ends, mine: Table, theirs: Table
-) -> tuple[list[ColumnPair], tuple[Difference, ...]]:
-    """Columns of one name with the kind to compare them as; and those that only one side has."""
+) -> tuple[list[ColumnPair], tuple[Difference, ...], tuple[str, ...]]:
+    """Columns of one name with the kind to compare them as; those that the target lacks, which is
+    a difference; and the names of those that it has beside, as an application may."""
     pairs: list[ColumnPair] = []
     unmatched = []
     there = {column.name: column for column in theirs.columns}
@@ -373,8 +379,7 @@ def pair_columns(
             continue
         left.pop(other.name, None)
         pairs.append((column, other, _common_candidate(ends, mine, column, other)))
-    unmatched += [_unmatched(mine, "extra", column) for column in left.values()]
-    return pairs, tuple(unmatched)
+    return pairs, tuple(unmatched), tuple(left)
 
 
 def _unmatched(table: Table, what: Literal["missing", "extra"], column: Column) -> Difference:

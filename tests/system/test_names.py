@@ -269,6 +269,7 @@ def test_names_in_lower_case(any_database: Server, tmp_path: Path) -> None:
         "Albums.Title": "Albums.title",
         "Albums.Loud": "Albums.loud",
         "AlbumsByArtist": "albumsbyartist",
+        "ByArtist": "byartist",
         "OneTitle": "onetitle",
     }
     assert [(v["source"], v["target"]) for v in run.report["views"]] == [("Known", "known")]

@@ -139,7 +139,7 @@ def test_columns_in_any_order_with_others_between() -> None:
         "t", ("more", "text"), ("name", "text"), ("album_id", "uuid"), ("SECONDS", "int")
     )
 
-    matching = matching_columns(SOURCE, found)
+    matching = matching_columns(planned(SOURCE).tables[0], found)
 
     assert {mine: column.name for mine, column in matching.items()} == {
         "AlbumId": "album_id",
@@ -152,7 +152,10 @@ def test_columns_in_any_order_with_others_between() -> None:
 def test_columns_that_leave_a_doubt(rivals: tuple[str, str]) -> None:
     columns = [("albumid", "bigint"), ("seconds", "integer"), *((each, "text") for each in rivals)]
 
-    assert set(matching_columns(SOURCE, theirs("t", *columns))) == {"AlbumId", "seconds"}
+    assert set(matching_columns(planned(SOURCE).tables[0], theirs("t", *columns))) == {
+        "AlbumId",
+        "seconds",
+    }
     with pytest.raises(Refused, match=r"albumtrack of the target has no column Name\."):
         adopted(theirs("albumtrack", *columns))
 

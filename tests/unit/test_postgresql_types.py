@@ -78,8 +78,10 @@ def test_a_type_and_its_kind_are_one(declared: str, kind: Kind) -> None:
         ("interval", None),
         ("integer[]", None),
         ("inet", None),
-        ("timestamp(0) without time zone", None),
-        ("time(3) without time zone", None),
+        ("timestamp(0) without time zone", TIMESTAMP),
+        ("timestamp(3) with time zone", TIMESTAMPTZ),
+        ("time(3) without time zone", TIME),
+        ("time(3) with time zone", None),
         ("app.mood", None),
     ],
 )

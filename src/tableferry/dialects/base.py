@@ -258,6 +258,8 @@ class Statements(Protocol):
     def add_foreign_key(self, table: TableName, key: ForeignKey) -> str:
         """Unproven at first, so that orphans do not undo it."""
 
+    def drop_constraint(self, table: TableName, name: str) -> str: ...
+
     def validate_foreign_key(self, table: TableName, key: ForeignKey) -> str: ...
 
     def add_identity(self, table: Table) -> str:

@@ -107,11 +107,19 @@ def canonical_query(type_name: str, texts: str) -> str:
     base = _without_modifiers(type_name)
     if base != type_name:
         changed = f"v::{type_name} IS DISTINCT FROM v::{base}"
+    elif type_name == "money":
+        changed = "v::money::numeric IS DISTINCT FROM v::numeric"
+    elif type_name == "real[]":
+        changed = "v::real[]::float8[] IS DISTINCT FROM v::float8[]"
     else:
         changed = (
-            f"(SELECT typcategory = 'S' FROM pg_type WHERE oid = {literal(type_name)}::regtype) "
+            "(SELECT typcategory IN ('S', 'Z') FROM pg_type "
+            f"WHERE oid = {literal(type_name)}::regtype) "
             f"AND v::{type_name}::text IS DISTINCT FROM v"
         )
+    if re.search("time|date|interval|range", type_name):
+        # Words for the moment of reading, and digits beyond the microsecond.
+        changed = f"({changed}) OR v ~* '(now|today|tomorrow|yesterday)|\\.[0-9]{{7}}'"
     return (
         f"SELECT v AS given, v::{type_name}::text AS spelled, {changed} AS changed "
         f"FROM unnest(ARRAY[{texts}]::text[]) WITH ORDINALITY AS u(v, i) ORDER BY i"
@@ -133,13 +141,13 @@ def sequences(
     connection: adbc_driver_postgresql.dbapi.Connection, table: TableName
 ) -> list[dict[str, Any]]:
     """Sequences that number a column of the table, by identity or default: ``column`` and the
-    quoted ``sequence``."""
+    quoted ``sequence``, and whether it counts ``downwards``."""
     return rows(connection, _SEQUENCES.format(table=literal(qualified(table))))
 
 
 _SEQUENCES = (
     "SELECT DISTINCT a.attname::text AS column, "
-    "format('%I.%I', n.nspname, s.relname) AS sequence "
+    "format('%I.%I', n.nspname, s.relname) AS sequence, q.seqincrement < 0 AS downwards "
     "FROM pg_attribute a "
     "LEFT JOIN pg_attrdef f ON f.adrelid = a.attrelid AND f.adnum = a.attnum "
     "JOIN pg_depend d ON (d.classid = 'pg_class'::regclass AND d.refclassid = 'pg_class'::regclass "
@@ -148,7 +156,7 @@ _SEQUENCES = (
     "AND d.refclassid = 'pg_class'::regclass AND d.deptype = 'n') "
     "JOIN pg_class s ON s.relkind = 'S' AND s.oid = "
     "CASE WHEN d.deptype = 'i' THEN d.objid ELSE d.refobjid END "
-    "JOIN pg_namespace n ON n.oid = s.relnamespace "
+    "JOIN pg_namespace n ON n.oid = s.relnamespace JOIN pg_sequence q ON q.seqrelid = s.oid "
     "WHERE a.attrelid = {table}::regclass AND a.attnum > 0 AND NOT a.attisdropped "
     # Only integers are numbered.
     "AND a.atttypid IN ('int2'::regtype, 'int4'::regtype, 'int8'::regtype)"

@@ -84,6 +84,10 @@ def add_foreign_key(table: TableName, key: ForeignKey) -> str:
     )
 
 
+def drop_constraint(table: TableName, name: str) -> str:
+    return f"ALTER TABLE {qualified(table)} DROP CONSTRAINT {quote(name)}"
+
+
 def validate_foreign_key(table: TableName, key: ForeignKey) -> str:
     return f"ALTER TABLE {qualified(table)} VALIDATE CONSTRAINT {quote(key.name)}"
 

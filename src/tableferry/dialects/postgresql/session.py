@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 
@@ -46,6 +46,7 @@ _NO_INDEX = {
     "enable_indexonlyscan": "off",
     "enable_bitmapscan": "off",
 }
+_MAX_BIGINT = 2**63 - 1
 # Milliseconds after which a statement under way notices that its worker is gone.
 _CLIENT_CHECK = 1_000
 
@@ -89,6 +90,10 @@ class PostgresSession(TargetSession):
             self.execute("SELECT pg_advisory_unlock_all()")
 
     def execute(self, statement: str) -> None:
+        if statement.startswith("SELECT "):
+            # The driver runs it as a COPY and tells of an error only where rows are fetched.
+            self.rows(statement)
+            return
         with postgres.errors(self._endpoint):
             postgres.run(self._connection, statement)
 
@@ -161,11 +166,17 @@ class PostgresSession(TargetSession):
         with postgres.errors(self._endpoint, f"table {table}"):
             found = aside.sequences(self._connection, table)
         for row in found:
-            column, sequence = row["column"], literal(row["sequence"])
-            least = next_values.get(column, 1) - 1
+            column, sequence = quote(row["column"]), row["sequence"]
+            last = min(next_values.get(row["column"], 1) - 1, _MAX_BIGINT)
+            # Never back: another table may be numbered by the same sequence.
+            before = f"(SELECT last_value FROM {sequence} WHERE is_called)"
+            if row["downwards"]:
+                reached = f"least(min({column})::bigint, {before})"
+            else:
+                reached = f"nullif(greatest(max({column})::bigint, {before}, {last}), 0)"
             self.execute(
-                f"SELECT setval({sequence}, m, true) FROM (SELECT greatest(max({quote(column)})"
-                f"::bigint, {least}) AS m FROM {qualified(table)}) AS x WHERE m > 0"
+                f"SELECT setval({literal(sequence)}, m, true) FROM (SELECT {reached} AS m "
+                f"FROM {qualified(table)}) AS x WHERE m IS NOT NULL"
             )
 
     def require_roles(self, owner: str, others: Sequence[str]) -> None:
@@ -315,7 +326,8 @@ class PostgresSession(TargetSession):
             cursor.adbc_ingest(_STAGE, data, mode="append", temporary=True)
         postgres.run(
             self._connection,
-            f"INSERT INTO {qualified(table)} ({names}) SELECT {casts} FROM pg_temp.{_STAGE} s",
+            f"INSERT INTO {qualified(table)} ({names}) OVERRIDING SYSTEM VALUE "
+            f"SELECT {casts} FROM pg_temp.{_STAGE} s",
         )
         postgres.run(self._connection, f"DROP TABLE pg_temp.{_STAGE}")
 
@@ -343,16 +355,22 @@ class _Encoded:
                 yield pa.record_batch([encode(array) for encode, array in arrays], names=names)
         except BaseException as error:
             self.error = error
+            # At once, while what is read from is still open.
+            if isinstance(self._batches, Generator):
+                self._batches.close()
             raise
 
     def _require_fitting(self, batch: Batch) -> None:
-        bad = [
-            column.column.name
-            for column, array in zip(self._columns, batch.columns, strict=True)
-            if misfits(array, column) is not None
-        ]
-        if bad:
-            raise MisfitFound(f"{self._table}: values do not fit", table=self._table, columns=bad)
+        for column, array in zip(self._columns, batch.columns, strict=True):
+            bad = misfits(array, column)
+            if bad is not None:
+                value = array[int(bad.argmax())].as_py()
+                raise MisfitFound(
+                    f"{self._table}: values do not fit",
+                    table=self._table,
+                    columns=[column.column.name],
+                    value=str(value)[:80],
+                )
 
 
 def _only(taken: Sequence[bool], batch: Batch) -> Batch:

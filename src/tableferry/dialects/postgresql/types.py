@@ -83,6 +83,9 @@ def kind_of(declared: str) -> Kind | None:
     known to tell all (then the column is read and written as text)."""
     if declared in _KINDS:
         return _KINDS[declared]
+    if match := re.fullmatch(r"(timestamp|time)\(\d\)( with(?:out)? time zone)", declared):
+        # Fewer digits of a second: see fraction_digits.
+        return _KINDS.get(match[1] + match[2])
     if match := re.fullmatch(r"character varying\(([1-9]\d*)\)", declared):
         return Kind("text", length=int(match[1]))
     if match := re.fullmatch(r"numeric\(([1-9]\d*),(-?\d+)\)", declared):
@@ -107,6 +110,12 @@ def demanded(declared: str) -> tuple[Candidate, ...]:
         case "date":
             return (Candidate(kind), Candidate(kind, using="epoch"))
     return (Candidate(kind),)
+
+
+def fraction_digits(declared: str) -> int | None:
+    """How many digits after the second a column keeps, where its type says so."""
+    match = re.fullmatch(r"(?:timestamp|time)\((\d)\) with(?:out)? time zone", declared)
+    return int(match[1]) if match else None
 
 
 # What people write for the names that format_type() gives.

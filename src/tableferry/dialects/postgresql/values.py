@@ -14,7 +14,7 @@ import numpy as np
 import pyarrow as pa
 
 from tableferry import kinds, temporal
-from tableferry.dialects.postgresql.types import kind_of
+from tableferry.dialects.postgresql.types import fraction_digits, kind_of
 from tableferry.errors import MisfitFound
 from tableferry.model import Kind, ReadColumn
 from tableferry.sql import quote
@@ -94,6 +94,8 @@ def storing(column: ReadColumn) -> Storing:
         return Storing(pa.string(), _as_text, staged=True)
     if own.name == "numeric":
         return Storing(pa.string(), _same, staged=True)
+    if declared == "real":
+        return Storing(pa.float32(), lambda array: array.cast(pa.float32()))
     if own.name == "int":
         return Storing(_INTS[declared], lambda array: array.cast(_INTS[declared]))
     return Storing(kinds.arrow_type(column.kind), _same)
@@ -116,7 +118,22 @@ def misfits(array: pa.Array, column: ReadColumn) -> kinds.Mask | None:
         column.kind.scale,
     ):
         return _decimal_misfits(array, own)
+    if column.column.declared == "real":
+        return _real_misfits(array)
+    digits = fraction_digits(column.column.declared)
+    if digits is not None:
+        ticks = array.cast(pa.int64()).fill_null(0).to_numpy(zero_copy_only=False)
+        rest = ticks % 10 ** (6 - digits) != 0
+        return rest if rest.any() else None
     return kinds.misfits(array, own)
+
+
+def _real_misfits(array: pa.Array) -> kinds.Mask | None:
+    """Values that four bytes do not hold; NaN is one that they do."""
+    values = array.fill_null(0.0).to_numpy(zero_copy_only=False)
+    with np.errstate(over="ignore"):
+        changed = (values.astype(np.float32) != values) & ~np.isnan(values)
+    return changed if changed.any() else None
 
 
 def _decimal_misfits(array: pa.Array, own: Kind) -> kinds.Mask | None:

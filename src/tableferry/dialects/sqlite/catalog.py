@@ -112,6 +112,11 @@ class _Catalog:
         query = "SELECT name, seq FROM sqlite_sequence WHERE typeof(seq) = 'integer'"
         return dict(rows(self._connection, query, "name, seq"))
 
+    def primary_key(self, table: str) -> tuple[str, ...]:
+        """The columns of a table's primary key, whatever values they hold."""
+        members = sorted((pk, column) for column, _, _, _, pk, _ in self.columns[table] if pk)
+        return tuple(column for _, column in members)
+
     def number(self, query: str) -> int:
         with self._connection.cursor() as cursor:
             cursor.execute(query)
@@ -138,7 +143,7 @@ def inspect(connection: adbc_driver_sqlite.dbapi.Connection) -> Schema:
             view = view_definition(sql)
             views.append(View(TableName(_SCHEMA, name), view.select, view.columns))
     measured = _with_long_columns(catalog, tables)
-    return Schema(tuple(_with_parent_keys(measured)), tuple(left), tuple(views))
+    return Schema(tuple(_with_parent_keys(measured, catalog)), tuple(left), tuple(views))
 
 
 def _with_long_columns(catalog: _Catalog, tables: list[Table]) -> list[Table]:
@@ -238,8 +243,7 @@ def _by_column(pairs: Iterable[tuple[str, str]]) -> dict[str, str]:
 
 
 def _primary_key(catalog: _Catalog, name: str, definition: TableDefinition) -> Key | None:
-    members = sorted((pk, column) for column, _, _, _, pk, _ in catalog.columns[name] if pk)
-    columns = tuple(column for _, column in members)
+    columns = catalog.primary_key(name)
     names = {columns: constraint for constraint, columns in definition.constraint_names}
     return Key(columns, names.get(columns, "")) if columns else None
 
@@ -332,22 +336,22 @@ def _foreign_keys(
     )
 
 
-def _with_parent_keys(tables: list[Table]) -> Iterable[Table]:
+def _with_parent_keys(tables: list[Table], catalog: _Catalog) -> Iterable[Table]:
     """Foreign keys with all names as their owners write them: SQLite compares without case."""
     by_name = {table.name.name.lower(): table for table in tables}
     for table in tables:
         keys = tuple(
-            _resolved(key, table, by_name.get(key.parent.name.lower()))
+            _resolved(key, table, by_name.get(key.parent.name.lower()), catalog)
             for key in table.foreign_keys
         )
         yield replace(table, foreign_keys=keys)
 
 
-def _resolved(key: ForeignKey, child: Table, parent: Table | None) -> ForeignKey:
+def _resolved(key: ForeignKey, child: Table, parent: Table | None, catalog: _Catalog) -> ForeignKey:
     columns = _as_written(key.columns, child)
     if parent is None:
         return replace(key, columns=columns)
-    primary = parent.primary_key.columns if parent.primary_key else ()
+    primary = catalog.primary_key(parent.name.name)
     parent_columns = _as_written(key.parent_columns or primary, parent)
     return replace(key, columns=columns, parent=parent.name, parent_columns=parent_columns)
 

@@ -88,11 +88,13 @@ def reading(column: ReadColumn) -> Reading:
             (value,),
             ("''",),
             lambda arrays: _from_text(arrays[0], kind),
-            guard=f"{value} >= x''",
+            guard=f"{value} COLLATE BINARY >= x''",
         )
     if kind.name == "bytes":
         # Sorted before every blob stand numbers and text.
-        return Reading((value,), ("x''",), lambda arrays: Decoded(arrays[0]), f"{value} < x''")
+        return Reading(
+            (value,), ("x''",), lambda arrays: Decoded(arrays[0]), f"{value} COLLATE BINARY < x''"
+        )
     return typed_reading(column)
 
 
