@@ -514,3 +514,39 @@ def _objects(target: Server) -> list[tuple[str, str, bool]]:
         "WHERE table_schema = 'public' UNION ALL "
         "SELECT viewname, definition, true FROM pg_views WHERE schemaname = 'public' ORDER BY 1, 2"
     )
+
+
+def test_a_column_of_a_collation_of_an_application(any_database: Server, tmp_path: Path) -> None:
+    path = tmp_path / "source.db"
+    with closing(sqlite3.connect(path)) as connection:
+        connection.create_collation("German", lambda a, b: (a > b) - (a < b))
+        connection.executescript(
+            """
+            CREATE TABLE t (id INTEGER PRIMARY KEY, w TEXT COLLATE german, x TEXT);
+            CREATE INDEX by_w ON t (w);
+            CREATE INDEX plain ON t (w COLLATE BINARY);
+            INSERT INTO t VALUES (1, 'b', 'y'), (2, 'ä', 'x');
+            """
+        )
+
+    run = ferried(path, any_database)
+
+    assert {(item["what"], item["name"]) for item in run.report["left_behind"]} == {
+        ("collation", "w"),
+        ("index", "by_w"),
+    }
+    assert any_database.rows("SELECT * FROM t ORDER BY id") == [(1, "b", "y"), (2, "ä", "x")]
+
+
+def test_a_view_after_the_schema_alone(any_database: Server, tmp_path: Path) -> None:
+    source = sqlite_file(
+        tmp_path / "source.db",
+        "CREATE TABLE t (id INTEGER PRIMARY KEY, Name TEXT); INSERT INTO t VALUES (1, 'a');"
+        "CREATE VIEW known AS SELECT id, Name AS WhoIs FROM t;",
+    )
+    assert ferry(source, any_database, "--schema-only").code == 0
+    ferried(source, any_database)
+    assert any_database.rows('SELECT "WhoIs" FROM known') == [("a",)]
+
+    ferried(source, any_database, "--recreate", "--names", "lower")
+    assert any_database.rows("SELECT whois FROM known") == [("a",)]

@@ -405,3 +405,19 @@ def test_comments_arrive(any_database: Server, tmp_path: Path) -> None:
         ("name", "as it is\nspoken"),
         ("height", "in metres"),
     ]
+
+
+def test_a_key_without_a_column_list_to_a_primary_key_with_nulls(
+    any_database: Server, tmp_path: Path
+) -> None:
+    source = sqlite_file(
+        tmp_path / "source.db",
+        "CREATE TABLE one (k TEXT PRIMARY KEY); CREATE TABLE child (k TEXT REFERENCES one);"
+        "INSERT INTO one VALUES (NULL), ('a'); INSERT INTO child VALUES ('a');",
+    )
+
+    run = ferried(source, any_database)
+
+    assert run.left_behind("foreign key") == []
+    with pytest.raises(psycopg.errors.ForeignKeyViolation):
+        any_database.run("INSERT INTO child VALUES ('b')")

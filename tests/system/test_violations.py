@@ -237,3 +237,21 @@ def test_a_rule_that_means_something_else_there_is_no_violation(
     left = {i["name"]: i["reason"] for i in run.report["left_behind"]}
     assert left["t_check1"] == "1 rows break it in the target, and 0 in the source"
     assert "out of range" in left["sums_check1"]
+
+
+def test_a_parent_that_ignores_case_has_no_orphans(any_database: Server, tmp_path: Path) -> None:
+    """SQLite compares by the parent's collation, PostgreSQL by its own: that is no violation, but
+    no foreign key either, since it would refuse rows that are right."""
+    source = sqlite_file(
+        tmp_path / "source.db",
+        "CREATE TABLE par (name TEXT COLLATE NOCASE PRIMARY KEY);"
+        "CREATE TABLE chi (name TEXT REFERENCES par);"
+        "INSERT INTO par VALUES ('abc'); INSERT INTO chi VALUES ('ABC');",
+    )
+
+    for how in ("stop", "reject"):
+        run = ferried(source, any_database, "--violations", how, "--drop-all")
+        assert run.report["violations"] == []
+        assert run.left_behind("foreign key") == [("chi", "(name) to par")]
+        assert any_database.rows("SELECT 1 FROM pg_constraint WHERE contype = 'f'") == []
+        assert any_database.rows("SELECT name FROM chi") == [("ABC",)]
