@@ -6,7 +6,7 @@ Runs are killed, the coordinator alone, at moments that the ledger or a lock mak
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -16,7 +16,6 @@ from tests.system.applications import (
     chinook,
     contents,
     definitions,
-    for_an_ordinary_role,
     keeping_definitions,
 )
 from tests.system.support import (
@@ -55,28 +54,6 @@ CREATE TRIGGER usual BEFORE INSERT ON children FOR EACH ROW EXECUTE FUNCTION ref
 CREATE TRIGGER always AFTER INSERT ON children FOR EACH ROW EXECUTE FUNCTION refuses();
 ALTER TABLE children ENABLE ALWAYS TRIGGER always;
 """
-SCRIPT = """
-CREATE TABLE parents (id INTEGER PRIMARY KEY, name TEXT);
-CREATE TABLE children (id INTEGER PRIMARY KEY, parent INTEGER REFERENCES parents, pad TEXT);
-CREATE TABLE others (id INTEGER PRIMARY KEY, child INTEGER REFERENCES children, v INTEGER);
-WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 30000)
-    INSERT INTO parents SELECT i, 'parent ' || i FROM n;
-WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 150000)
-    INSERT INTO children SELECT i, 1 + i % 30000, printf('%-100s', i) FROM n;
-INSERT INTO others VALUES (1, 2, 3);
-"""
-
-
-@pytest.fixture(scope="module")
-def large(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Large enough for worker processes, and for a run that can be caught in its middle."""
-    return sqlite_file(tmp_path_factory.mktemp("large") / "large.db", SCRIPT)
-
-
-@pytest.fixture
-def owned(any_database: Server) -> Iterator[Owned]:
-    with for_an_ordinary_role(any_database) as target:
-        yield target
 
 
 def count(target: Server, table: str, condition: str = "true") -> int:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -11,18 +10,10 @@ from tests.system.applications import (
     Owned,
     contents,
     definitions,
-    for_an_ordinary_role,
     keeping_definitions,
 )
 from tests.system.support import Run, command, ferried, ferry, password, sqlite_file
-from tests.system.test_abort import APPLICATION, abort, begun, count, kill, large  # noqa: F401 (large is a fixture)
-
-
-@pytest.fixture
-def owned(any_database: Server) -> Iterator[Owned]:
-    with for_an_ordinary_role(any_database) as target:
-        yield target
-
+from tests.system.test_abort import APPLICATION, abort, begun, count, kill
 
 PAIR = (
     "CREATE TABLE a (id INTEGER PRIMARY KEY, n TEXT);"
@@ -42,7 +33,7 @@ def part_put_back(target: Server) -> bool:
     return begun(target) and count(target, "pg_constraint", f"contype = 'f' AND NOT {ours}") > 0
 
 
-def test_killed_in_the_finish(owned: Owned, large: Path) -> None:  # noqa: F811
+def test_killed_in_the_finish(owned: Owned, large: Path) -> None:
     owned.run(APPLICATION)
     empty = contents(owned)
     with keeping_definitions(owned):
