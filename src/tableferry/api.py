@@ -10,11 +10,10 @@ from pathlib import Path
 
 from tableferry import migration, settings, verification
 from tableferry.addresses import DatabaseAddress, EmbeddedServer, PostgresServer
-from tableferry.building import Roles
 from tableferry.dialects.base import Endpoint
 from tableferry.errors import UsageError
 from tableferry.events import Event, Observer
-from tableferry.model import MisfitPolicy, Outcome, ViolationPolicy
+from tableferry.model import MisfitPolicy, Outcome, Roles, ViolationPolicy
 from tableferry.preparation import Permission
 from tableferry.running import default_workers
 from tableferry.selection import Selection

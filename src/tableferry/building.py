@@ -25,6 +25,7 @@ from tableferry.model import (
     LeftBehind,
     Plan,
     Restoration,
+    Roles,
     RowHash,
     TablePlan,
     ViewPlan,
@@ -32,6 +33,7 @@ from tableferry.model import (
     ViolationPolicy,
 )
 from tableferry.naming import Destination
+from tableferry.script import handing_over
 from tableferry.tasks import (
     FindRows,
     HashRows,
@@ -70,14 +72,6 @@ class AddJob(Protocol):
 # Takes rows out of a table, which is loaded again without them; answers False where they had been
 # taken out before, which would be of no use a second time.
 Exclude: TypeAlias = Callable[[TablePlan, Mapping[RowHash, Exclusion]], bool]
-
-
-@dataclass(frozen=True, slots=True)
-class Roles:
-    """Who gets what is created: its owner ("" is whoever runs this), and who may use it."""
-
-    owner: str = ""
-    grants: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -328,23 +322,9 @@ class Building:
                 reason = "it builds on a view that is left behind"
                 left = LeftBehind("view", view.source.name, view.source.name, reason)
                 self.left_behind.append(left)
-        self._give(plan)
-
-    def _give(self, plan: Plan) -> None:
-        """Grants come first: the owner alone may give them."""
-        statements = self._statements
-        views = [view.target for view in self.created(plan.views)]
-        made = [table.target for table in plan.tables if not table.adopted]
-        for role in self._roles.grants:
-            for statement in statements.grant(self._schema, made, role):
-                self._session.execute(statement)
-            for view in views:
-                self._session.execute(statements.grant_view(view, role))
-        if self._roles.owner:
-            for table in made:
-                self._session.execute(statements.set_owner(table.name, self._roles.owner))
-            for view in views:
-                self._session.execute(statements.set_owner(view, self._roles.owner))
+        made = replace(plan, views=self.created(plan.views))
+        for statement in handing_over(made, self._statements, self._schema, self._roles):
+            self._session.execute(statement)
 
     def created(self, views: Iterable[ViewPlan]) -> tuple[ViewPlan, ...]:
         """Of the views, those that the target did not refuse."""

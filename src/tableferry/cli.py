@@ -177,7 +177,7 @@ def _run(
 
 def _options(arguments: Arguments, console: Console) -> MigrationOptions:
     from tableferry import api, migration
-    from tableferry.building import Roles
+    from tableferry.model import Roles
     from tableferry.preparation import Permission
     from tableferry.selection import Selection
 

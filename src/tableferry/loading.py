@@ -17,7 +17,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 
 from tableferry.adoption import Adopted
-from tableferry.building import Building, Roles, is_refusal_of_values
+from tableferry.building import Building, is_refusal_of_values
 from tableferry.casts import Offers
 from tableferry.comparison import Comparison, Side
 from tableferry.dialects.base import Endpoint, Session, Statements, TargetSession
@@ -41,6 +41,7 @@ from tableferry.model import (
     Plan,
     Range,
     Restoration,
+    Roles,
     RowHash,
     Schema,
     Survey,

@@ -9,7 +9,6 @@ from typing import cast
 
 from tableferry.aborting import is_unfinished
 from tableferry.adoption import adopt, with_demands
-from tableferry.building import Roles
 from tableferry.casts import Offers, parse_all
 from tableferry.dialects import dialect_of
 from tableferry.dialects.base import Dialect, Endpoint, TargetSession
@@ -17,7 +16,7 @@ from tableferry.errors import DatabaseError, Refused, TableferryError, UsageErro
 from tableferry.events import Note, Observer
 from tableferry.ledger import Ledger
 from tableferry.loading import Loading, Policy, Route
-from tableferry.model import MisfitPolicy, Outcome, Schema, Scope, ViolationPolicy
+from tableferry.model import MisfitPolicy, Outcome, Roles, Schema, Scope, ViolationPolicy
 from tableferry.naming import Destination
 from tableferry.plan import Known, make_plan
 from tableferry.preparation import Permission, make_way

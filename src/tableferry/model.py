@@ -394,6 +394,14 @@ class Violation:
 
 
 @dataclass(frozen=True, slots=True)
+class Roles:
+    """Who gets what is created: its owner ("" is whoever runs this), and who may use it."""
+
+    owner: str = ""
+    grants: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Restoration:
     """A statement that puts back what was set aside for the length of a load.
 

@@ -101,7 +101,7 @@ def plan(
             ),
             seconds=_WHOLE_TO_READ * reading.seconds / options.workers,
             risks=(*there.risks, *_risks(made, reading.surveys)),
-            script=script_of(made, to_dialect.statements, there.schema),
+            script=script_of(made, to_dialect.statements, there.schema, options.roles),
             timings=clock.timings(),
             versions=versions(),
             started=clock.started,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from tableferry.dialects.base import Statements
-from tableferry.model import Plan, TablePlan
+from tableferry.model import Plan, Roles, TablePlan
 
 
 def statements_of(plan: Plan, statements: Statements) -> Iterator[str]:
@@ -44,7 +44,25 @@ def _on_table(table: TablePlan, statements: Statements) -> Iterator[str]:
         yield statements.create_index(target.name, index)
 
 
-def script_of(plan: Plan, statements: Statements, schema: str) -> str:
+def handing_over(plan: Plan, statements: Statements, schema: str, roles: Roles) -> Iterator[str]:
+    """To the roles that the user named. Grants come first: the owner alone may give them."""
+    made = [table.target for table in plan.tables if not table.adopted]
+    for role in roles.grants:
+        yield from statements.grant(schema, made, role)
+        for view in plan.views:
+            yield statements.grant_view(view.target, role)
+    if roles.owner:
+        for name in (*(table.name for table in made), *(view.target for view in plan.views)):
+            yield statements.set_owner(name, roles.owner)
+
+
+def script_of(plan: Plan, statements: Statements, schema: str, roles: Roles) -> str:
     """All of it as a script, in one transaction."""
-    lines = ["BEGIN", statements.create_schema(schema), *statements_of(plan, statements), "COMMIT"]
+    lines = [
+        "BEGIN",
+        statements.create_schema(schema),
+        *statements_of(plan, statements),
+        *handing_over(plan, statements, schema, roles),
+        "COMMIT",
+    ]
     return "".join(f"{line};\n" for line in lines)

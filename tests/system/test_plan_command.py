@@ -95,6 +95,13 @@ def test_the_script_makes_the_same_schema(database: Server, source: Path) -> Non
     assert database.rows("SELECT id FROM makers") == [(3,)]
 
 
+def test_the_script_gives_to_the_roles(any_database: Server, source: Path) -> None:
+    script = planned(source, any_database, "--sql", "--quiet", "--owner", 'a"b', "--grant", "c").out
+
+    assert 'ALTER TABLE "public"."makers" OWNER TO "a""b";' in script
+    assert 'GRANT SELECT ON "public"."cheap" TO "c";' in script
+
+
 def test_nothing_is_touched(any_database: Server, source: Path) -> None:
     before = hashlib.sha256(source.read_bytes()).digest(), catalog(any_database)
 
