@@ -7,6 +7,7 @@ anew, from the documented rules. TABLEFERRY_RANDOM_TABLES sets how many tables a
 from __future__ import annotations
 
 import os
+import uuid
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -222,6 +223,16 @@ def _shown(value: Any, otherwise: str) -> str:
             return otherwise
         case int():
             return str(value)
+        case str() if otherwise == value and _is_uuid(value):
+            # A column of the type uuid; the same as text stands in quotes.
+            return value
         case str() if len(repr(value)) <= 60:
             return repr(value)
     return otherwise
+
+
+def _is_uuid(text: str) -> bool:
+    try:
+        return str(uuid.UUID(text)) == text
+    except ValueError:
+        return False
