@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from tableferry.errors import RunFailed
+from tableferry.errors import MisfitFound, RunFailed
 from tableferry.model import Example, Survey, TableOutcome, TablePlan
 
 
@@ -90,3 +90,28 @@ def why_again(table: TablePlan, most: int = 5) -> str:
     more = f" and {len(columns) - most} more" if len(columns) > most else ""
     listed = ", ".join(columns[:most])
     return f"{table.source.name} is loaded again with wider types: {listed}{more}"
+
+
+def misread(
+    table: TablePlan, refused: MisfitFound | None, rows: tuple[int | None, int]
+) -> RunFailed:
+    """Where reading everything anew has shown nothing that would not fit: ``refused`` is what was
+    met before, ``rows`` how many were counted (None before that) and read."""
+    name = table.source.name
+    columns = refused.details.get("columns") if refused is not None else None
+    if refused is not None and columns:
+        types = {column.name: column.declared for column in table.target.columns}
+        listed = ", ".join(f"{column} ({types.get(column, '')})" for column in columns)
+        value = refused.details.get("value", "a value")
+        return RunFailed(
+            f"Table {name}: {value} does not fit the target's column {listed}.",
+            hint="Correct the value in the source, or change the column's type in the target.",
+        )
+    counted, read = rows
+    what = f"{counted} rows are counted, but {read} were read"
+    if counted is None:
+        what = "a value was read that does not fit"
+    return RunFailed(
+        f"Table {name}: {what}, and all values fit.",
+        hint="An index or the file may be damaged: run PRAGMA integrity_check.",
+    )

@@ -29,6 +29,7 @@ from tableferry.generations import (
     computed_otherwise,
     declared_types_kept,
     first_misfit,
+    misread,
     require_fitting,
     why_again,
 )
@@ -449,7 +450,7 @@ class Loading:
             )
         self.plan = next_generation(old, new)
         if self.plan.table(name).generation == load.plan.generation:
-            raise _misread(load)
+            raise misread(load.plan, load.refused, (load.source.count, load.source.rows))
         self._load_again(load)
 
     def _load_without(self, load: _Load, computed: frozenset[str]) -> None:
@@ -584,24 +585,3 @@ class Loading:
             load.seconds[phase] = now - load.began[phase]
             self._spans[phase] = (self._spans[phase][0], now)
             self._observe(PhaseEnds(phase, load.plan.source.name))
-
-
-def _misread(load: _Load) -> RunFailed:
-    """Where reading everything anew has shown nothing that would not fit."""
-    name = load.plan.source.name
-    columns = load.refused.details.get("columns") if load.refused is not None else None
-    if columns:
-        types = {column.name: column.declared for column in load.plan.target.columns}
-        listed = ", ".join(f"{column} ({types.get(column, '')})" for column in columns)
-        value = load.refused.details.get("value", "a value") if load.refused else "a value"
-        return RunFailed(
-            f"Table {name}: {value} does not fit the target's column {listed}.",
-            hint="Correct the value in the source, or change the column's type in the target.",
-        )
-    read = f"{load.source.count} rows are counted, but {load.source.rows} were read"
-    if load.source.count is None:
-        read = "a value was read that does not fit"
-    return RunFailed(
-        f"Table {name}: {read}, and all values fit.",
-        hint="An index or the file may be damaged: run PRAGMA integrity_check.",
-    )
