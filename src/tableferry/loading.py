@@ -465,9 +465,13 @@ class Loading:
         for table in self.plan.tables:
             other = self._loads[table.source.name]
             if table.generation != other.plan.generation and not other.again:
-                other.again = True
+                if table.widened and table.source.name not in self._surveys:
+                    # It follows a partner: how many of its own values do not fit is not known yet.
+                    other.misfit = True
+                else:
+                    other.again = True
+                    self._observe(Note(why_again(table)))
                 self._withdraw(other)
-                self._observe(Note(why_again(table)))
                 if other is not load:
                     self._when_idle(other)
 
