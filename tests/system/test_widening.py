@@ -393,3 +393,23 @@ def _type(target: Server, table: str, column: str) -> str:
 def _stored(target: Server, table: str, column: str) -> tuple[str, list[Any]]:
     rows = target.rows(f'SELECT "{column}" FROM "{table}" ORDER BY id')
     return _type(target, table, column), [value for (value,) in rows]
+
+
+def test_a_follower_tells_of_its_own_values_too(any_database: Server, tmp_path: Path) -> None:
+    """The child is larger, and read first: its parent follows before its own rows were read."""
+    source = sqlite_file(
+        tmp_path / "source.db",
+        "CREATE TABLE p (id SMALLINT NOT NULL PRIMARY KEY);"
+        "CREATE TABLE a (p INT REFERENCES p, pad TEXT);"
+        "INSERT INTO p VALUES (1), (40000);"
+        "INSERT INTO a VALUES (2.5, printf('%1000s', 'x')), (1, NULL);",
+    )
+
+    run = ferried(source, any_database)
+
+    widened = run.widened()
+    assert {name: (w["became"], w["count"]) for name, w in widened.items()} == {
+        "p.id": ("numeric", 1),
+        "a.p": ("numeric", 1),
+    }
+    assert widened["p.id"]["examples"] == [{"key": {"id": "40000"}, "value": "40000"}]
