@@ -15,7 +15,8 @@ from tableferry.casts import Offers
 from tableferry.dialects.base import Dialect
 from tableferry.errors import Refused
 from tableferry.model import Candidate, Column, Plan, Schema, Table, TableName, TablePlan
-from tableferry.naming import counterpart, folded
+from tableferry.naming import counterpart
+from tableferry.sql import fold
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +109,7 @@ def _counterparts(plan: Plan, there: Schema) -> dict[TableName, Table]:
         table = there.table(replace(planned.target.name, name=name)) if name is not None else None
         if table is None:
             continue
-        alike = folded(table.name.name) == folded(planned.target.name.name)
+        alike = fold(table.name.name) == fold(planned.target.name.name)
         # A name that is only similar, without the columns, is another table.
         if alike or len(matching_columns(planned, table)) == len(planned.types):
             found[planned.source.name] = table

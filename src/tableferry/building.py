@@ -206,13 +206,12 @@ class Building:
             self.left_behind.append(replace(step.makes, reason=reason))
             then()
 
-        self._count_both(table, (planned.where, named.where), Urgency.INDEX, add, counted)
+        self._count_both(table, (planned.where, named.where), add, counted)
 
     def _count_both(
         self,
         table: TablePlan,
         conditions: tuple[str, str],
-        urgency: Urgency,
         add: AddJob,
         then: Callable[[int, int], None],
     ) -> None:
@@ -221,7 +220,7 @@ class Building:
 
         def counted(theirs: _Found) -> None:
             job = FindRows(self._source, table.source.name, source)
-            add(find_rows, job, lambda mine: then(theirs[0], mine[0]), urgency)
+            add(find_rows, job, lambda mine: then(theirs[0], mine[0]), Urgency.INDEX)
 
         def failed(error: Exception) -> None:
             # A condition that the target cannot even evaluate is not the source's.
@@ -229,7 +228,7 @@ class Building:
             then(-1, 0)
 
         job = FindRows(self._target, table.target.name, target)
-        add(find_rows, job, counted, urgency, failed)
+        add(find_rows, job, counted, Urgency.INDEX, failed)
 
     # Foreign keys
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from typing import cast
 
 from tableferry.aborting import is_unfinished
-from tableferry.adoption import adopt, with_demands
+from tableferry.adoption import with_demands
 from tableferry.casts import Offers, parse_all
 from tableferry.dialects import dialect_of
 from tableferry.dialects.base import Dialect, Endpoint, TargetSession
@@ -18,7 +18,7 @@ from tableferry.ledger import Ledger
 from tableferry.loading import Loading, Policy, Route
 from tableferry.model import MisfitPolicy, Outcome, Roles, Schema, Scope, ViolationPolicy
 from tableferry.naming import Destination
-from tableferry.plan import Known, make_plan
+from tableferry.plan import adopted_in
 from tableferry.preparation import Permission, make_way
 from tableferry.rejects import RejectFolder
 from tableferry.running import (
@@ -88,10 +88,9 @@ def migrate(
         destination = Destination(to_dialect, writer.schema, options.lower)
         adopted = {}
         if not options.permission.recreate:
-            first = make_plan(schema, offers, destination, Known())
-            adopted = adopt(
-                first, _there(writer, options.permission), ours_too=options.scope == "data"
-            )
+            there = _there(writer, options.permission)
+            rows_alone = options.scope == "data"
+            adopted = adopted_in(there, schema, offers, destination, rows_alone=rows_alone)
         if options.scope == "data" and len(adopted) < len(schema.tables):
             absent = [str(t.name) for t in schema.tables if t.name not in adopted]
             raise Refused(

@@ -2,21 +2,12 @@
 
 from __future__ import annotations
 
-import string
 from collections.abc import Iterable
 from dataclasses import dataclass
 
 from tableferry.dialects.base import Dialect
 from tableferry.model import Table
-
-# PostgreSQL folds these letters alone where a name is not quoted (section 4.1.1), and SQLite
-# compares names by them.
-_FOLDED = str.maketrans(string.ascii_uppercase, string.ascii_lowercase)
-
-
-def folded(name: str) -> str:
-    """The name in lower case, letters outside ASCII left alone."""
-    return name.translate(_FOLDED)
+from tableferry.sql import fold
 
 
 def counterpart(wanted: str, mine: Iterable[str], theirs: Iterable[str]) -> str | None:
@@ -25,7 +16,7 @@ def counterpart(wanted: str, mine: Iterable[str], theirs: Iterable[str]) -> str 
     mine, theirs = list(mine), list(theirs)
     if wanted in theirs:
         return wanted
-    for alike in (folded, _squeezed):
+    for alike in (fold, _squeezed):
         found = [name for name in theirs if alike(name) == alike(wanted)]
         rivals = [name for name in mine if alike(name) == alike(wanted)]
         if len(found) == 1 and len(rivals) == 1:
@@ -34,7 +25,7 @@ def counterpart(wanted: str, mine: Iterable[str], theirs: Iterable[str]) -> str 
 
 
 def _squeezed(name: str) -> str:
-    return folded(name).replace("_", "")
+    return fold(name).replace("_", "")
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,10 +39,10 @@ class Destination:
 
     def fit(self, name: str) -> str:
         """The name that a table or index of this name gets."""
-        return self.dialect.fit_name(folded(name) if self.lower else name)
+        return self.dialect.fit_name(fold(name) if self.lower else name)
 
     def fit_column(self, name: str) -> str:
-        return self.dialect.fit_column_name(folded(name) if self.lower else name)
+        return self.dialect.fit_column_name(fold(name) if self.lower else name)
 
 
 class Names:

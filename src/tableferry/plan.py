@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
-from tableferry.adoption import Adopted, adopted_target, bare
+from tableferry.adoption import Adopted, adopt, adopted_target, bare
 from tableferry.dialects.base import Dialect
 from tableferry.expressions import Relation
 from tableferry.model import (
@@ -29,6 +29,7 @@ from tableferry.model import (
     Widening,
 )
 from tableferry.naming import Destination, Names, column_names
+from tableferry.sql import fold
 from tableferry.structure import indexes_of, relation_of, views_of, with_structure
 
 Offer = Callable[[Table, Column], tuple[Candidate, ...]]
@@ -73,6 +74,7 @@ def make_plan(schema: Schema, offer: Offer, destination: Destination, known: Kno
     untouched = {name.name for name in known.adopted}
     left = [item for item in schema.left_behind if item.table not in untouched]
     plans = []
+    relations: dict[str, Relation] = {}
     for table in schema.tables:
         candidates = tuple(
             offer[choice]
@@ -83,7 +85,7 @@ def make_plan(schema: Schema, offer: Offer, destination: Destination, known: Kno
             plans.append(_adopted_plan(table, adopted, candidates))
             continue
         table, planned = _target_table(table, candidates, destination.dialect, renaming, left)
-        relation = relation_of(table, planned, candidates)
+        relation = relations[fold(table.name.name)] = relation_of(table, planned, candidates)
         plain = known.disagreeing.get(table.name, frozenset())
         source, planned = with_structure(table, planned, relation, plain, left)
         plans.append(
@@ -104,9 +106,6 @@ def make_plan(schema: Schema, offer: Offer, destination: Destination, known: Kno
                 ),
             )
         )
-    relations = {
-        t.source.name.name.lower(): relation_of(t.source, t.target, t.candidates) for t in plans
-    }
     if known.adopted:
         views: tuple[ViewPlan, ...] = ()
         reason = "its tables are an application's own, and so are their views"
@@ -115,11 +114,24 @@ def make_plan(schema: Schema, offer: Offer, destination: Destination, known: Kno
         views = views_of(schema, relations, destination, names, left)
     # Tables, views, indexes and keys share one space of names; keys come last, since nobody
     # chose their names.
-    indexed = [_with_indexes(t, relations[t.source.name.name.lower()], names, left) for t in plans]
+    indexed = [
+        t if t.adopted else _with_indexes(t, relations[fold(t.source.name.name)], names, left)
+        for t in plans
+    ]
     keyed = [_with_key_names(t, names, destination) for t in indexed]
     return Plan(
         tuple(replace(t, renamed=_renamed(t.source, t.target)) for t in keyed), tuple(left), views
     )
+
+
+def adopted_in(
+    there: Schema, schema: Schema, offer: Offer, destination: Destination, *, rows_alone: bool
+) -> dict[TableName, Adopted]:
+    """Which tables of ``schema`` the target, of which ``there`` is what counts, has already as an
+    application's own. Raises Refused where one cannot take the rows."""
+    if not there.tables:
+        return {}
+    return adopt(make_plan(schema, offer, destination, Known()), there, ours_too=rows_alone)
 
 
 def next_generation(old: Plan, new: Plan) -> Plan:

@@ -13,7 +13,7 @@ from functools import partial
 from typing import cast
 
 from tableferry.aborting import is_unfinished
-from tableferry.adoption import adopt, with_demands
+from tableferry.adoption import with_demands
 from tableferry.casts import Offers, parse_all
 from tableferry.dialects import dialect_of
 from tableferry.dialects.base import Endpoint, TargetSession
@@ -23,7 +23,7 @@ from tableferry.jobs import Jobs, Urgency
 from tableferry.migration import MigrationOptions, route_of
 from tableferry.model import Plan, PlanOutcome, Range, Schema, Survey, TableName, TablePlan
 from tableferry.naming import Destination, counterpart
-from tableferry.plan import Known, make_plan
+from tableferry.plan import Known, adopted_in, make_plan
 from tableferry.running import Clock, jobs_over, require_tables, started_executor
 from tableferry.script import script_of
 from tableferry.tasks import (
@@ -73,12 +73,10 @@ def plan(
         offers.require_matches(schema)
         there = _looked_at(target, schema) if look else _There()
         destination = Destination(to_dialect, there.schema, options.lower)
-        first = make_plan(schema, offers, destination, Known())
-        adopted = (
-            {}
-            if options.permission.recreate
-            else adopt(first, there.existing, ours_too=options.scope == "data")
-        )
+        adopted = {}
+        if not options.permission.recreate:
+            rows_alone = options.scope == "data"
+            adopted = adopted_in(there.existing, schema, offers, destination, rows_alone=rows_alone)
         offers = with_demands(offers, adopted, to_dialect)
         known = Known(adopted=adopted)
         reading = _Reading(

@@ -27,6 +27,7 @@ from tableferry.model import (
     ViewPlan,
 )
 from tableferry.naming import Destination, Names
+from tableferry.sql import fold, quote
 
 
 def relation_of(source: Table, target: Table, candidates: tuple[Candidate, ...]) -> Relation:
@@ -142,7 +143,7 @@ def _term(term: IndexColumn, own: Mapping[str, Field], relation: Relation) -> In
         if term.collation and term.collation not in _KEPT:
             raise Untranslatable(f"the collation {term.collation} is not known")
         return IndexColumn(own[term.name].name, term.descending)
-    text = term.expression or f'"{term.name.replace(chr(34), chr(34) * 2)}"'
+    text = term.expression or quote(term.name)
     expression = expressions.translate_index_term(text, relation, term.collation)
     return IndexColumn(descending=term.descending, expression=expression)
 
@@ -190,7 +191,7 @@ def views_of(
                 ViewColumn(f.source_name, f.name, f.kind, f.approximate) for f in query.fields
             )
             plans.append(ViewPlan(view.name, name, query.sql, columns))
-            known[view.name.name.lower()] = Relation(name, query.fields, view.name.name)
+            known[fold(view.name.name)] = Relation(name, query.fields, view.name.name)
         if len(still) == len(waiting):
             left += [LeftBehind("view", v.name.name, v.name.name, reasons[v.name]) for v in still]
             break

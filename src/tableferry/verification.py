@@ -34,7 +34,7 @@ from tableferry.model import (
     TableOutcome,
     scan_of,
 )
-from tableferry.naming import Destination, column_names, counterpart, folded
+from tableferry.naming import Destination, column_names, counterpart
 from tableferry.running import (
     Clock,
     default_workers,
@@ -45,6 +45,7 @@ from tableferry.running import (
     status_of,
 )
 from tableferry.selection import Selection
+from tableferry.sql import fold
 from tableferry.tasks import (
     CountRows,
     DigestRange,
@@ -140,7 +141,7 @@ def table_like(name: TableName, mine: Schema, theirs: Schema, dialect: Dialect) 
     """The table that stands for one of ``mine``: of the name that it gets in the target, or of
     one that is alike."""
     there = {table.name.name: table for table in theirs.tables}
-    for wanted in (dialect.fit_name(name.name), dialect.fit_name(folded(name.name))):
+    for wanted in (dialect.fit_name(name.name), dialect.fit_name(fold(name.name))):
         if wanted in there:
             return there[wanted]
     names = [table.name.name for table in mine.tables]

@@ -407,3 +407,20 @@ def test_an_owner_that_tables_may_not_be_given_to(
     assert catalog(any_database) == before
     own = with_report(*arguments, "--owner", role.name, env=password(any_database))
     assert own.code == 0, own.err
+
+
+def test_letters_outside_ascii_tell_names_apart(any_database: Server, tmp_path: Path) -> None:
+    """SQLite folds A to Z alone when it compares names: Ä and ä are two tables, two columns."""
+    source = sqlite_file(
+        tmp_path / "source.db",
+        'CREATE TABLE "Ä" (id INTEGER PRIMARY KEY, "Ö" TEXT COLLATE NOCASE UNIQUE, "ö" TEXT);'
+        'CREATE TABLE "ä" (id INTEGER PRIMARY KEY, other TEXT);'
+        """INSERT INTO "Ä" VALUES (1, 'a', 'b'); INSERT INTO "ä" VALUES (2, 'c');"""
+        'CREATE VIEW upper AS SELECT "ö" FROM "Ä"; CREATE VIEW lower AS SELECT other FROM "ä";',
+    )
+
+    run = ferried(source, any_database)
+
+    assert run.left_behind("view") == []
+    assert run.left_behind("collation") == [("Ä", "Ö")]
+    assert any_database.rows('SELECT "ö", other FROM upper, lower') == [("b", "c")]

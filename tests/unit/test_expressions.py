@@ -27,9 +27,8 @@ from tableferry.expressions import (
     translate_predicate,
     translate_view,
 )
-from tableferry.expressions.model import fold
 from tableferry.model import Kind, TableName
-from tableferry.sql import quote
+from tableferry.sql import fold, quote
 
 T = Relation(
     TableName("public", "t"),

@@ -12,7 +12,7 @@ from decimal import Decimal
 
 from tableferry import kinds
 from tableferry.expressions import syntax
-from tableferry.expressions.model import Untranslatable, fold
+from tableferry.expressions.model import Untranslatable
 from tableferry.expressions.parser import parse_expression
 from tableferry.expressions.sqlite_to_postgresql import Columns, Translator, guarded
 from tableferry.expressions.syntax import Node
@@ -29,6 +29,7 @@ from tableferry.expressions.terms import (
     typed_literal,
 )
 from tableferry.model import Kind
+from tableferry.sql import fold
 
 _UTC = "(now() AT TIME ZONE 'UTC')"
 _AFFINITIES = {"int": "INTEGER", "float": "REAL", "text": "TEXT", "bytes": "BLOB"}

@@ -5,21 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from tableferry.model import Kind, TableName
+from tableferry.sql import fold
 
 # What a column of each kind was in SQLite, where the caller does not say ("Datatypes In SQLite",
 # section 3.1).
 _AFFINITIES = {"int": "INTEGER", "float": "REAL", "text": "TEXT", "bytes": "BLOB"}
-
-_UPPER = {code: code + 32 for code in range(ord("A"), ord("Z") + 1)}
-
-
-def fold(name: str) -> str:
-    """A name as SQLite compares names: without regard to the case of ASCII letters alone.
-
-    >>> fold("ÄBc")
-    'Äbc'
-    """
-    return name.translate(_UPPER)
 
 
 class Untranslatable(Exception):

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from tableferry import kinds
 from tableferry.expressions import syntax
-from tableferry.expressions.model import Untranslatable, fold
+from tableferry.expressions.model import Untranslatable
 from tableferry.expressions.terms import (
     EXACT_FLOAT,
     NULL,
@@ -29,6 +29,7 @@ from tableferry.expressions.terms import (
     typed_literal,
     unified,
 )
+from tableferry.sql import fold
 
 COLLATIONS = ("BINARY", "NOCASE", "RTRIM")
 _SIGNS = {"IS": "IS NOT DISTINCT FROM", "IS NOT": "IS DISTINCT FROM"}

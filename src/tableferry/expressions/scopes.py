@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from tableferry.expressions import syntax
-from tableferry.expressions.model import Field, Untranslatable, fold
+from tableferry.expressions.model import Field, Untranslatable
 from tableferry.expressions.sqlite_to_postgresql import column
 from tableferry.expressions.terms import Term
-from tableferry.sql import quote
+from tableferry.sql import fold, quote
 
 
 @dataclass(frozen=True, slots=True)

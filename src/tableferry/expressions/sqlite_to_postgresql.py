@@ -13,7 +13,7 @@ from typing import Protocol, TypeVar
 
 from tableferry import kinds
 from tableferry.expressions import functions, operators, syntax
-from tableferry.expressions.model import Field, Relation, Untranslatable, fold
+from tableferry.expressions.model import Field, Relation, Untranslatable
 from tableferry.expressions.parser import parse_expression
 from tableferry.expressions.syntax import Node
 from tableferry.expressions.terms import (
@@ -34,7 +34,7 @@ from tableferry.expressions.terms import (
     text,
 )
 from tableferry.model import Kind
-from tableferry.sql import quote
+from tableferry.sql import fold, quote
 
 T = TypeVar("T")
 

@@ -18,7 +18,7 @@ from tableferry.expressions.aggregates import (
     is_aggregate,
     refuse_undistinguishable,
 )
-from tableferry.expressions.model import Field, Relation, Untranslatable, View, fold
+from tableferry.expressions.model import Field, Relation, Untranslatable, View
 from tableferry.expressions.operators import collated, compared, operands, truth
 from tableferry.expressions.parser import parse_query
 from tableferry.expressions.scopes import Scope, Source
@@ -29,7 +29,7 @@ from tableferry.expressions.terms import (
     described,
     unified,
 )
-from tableferry.sql import quote
+from tableferry.sql import fold, quote
 
 _NAME_BYTES = 63
 # What a NULL is written as among values of a kind.

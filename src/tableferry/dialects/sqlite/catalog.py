@@ -36,7 +36,7 @@ from tableferry.model import (
     TableName,
     View,
 )
-from tableferry.sql import quote
+from tableferry.sql import fold, quote
 
 _SCHEMA = "main"
 _HIDDEN, *_GENERATED = (1, 2, 3)  # table_xinfo.hidden; generated: virtual, stored
@@ -217,7 +217,7 @@ def _columns(
     for column, declared, notnull, default, _, hidden in catalog.columns[name]:
         if hidden == _HIDDEN:
             continue
-        word = column.lower()
+        word = fold(column)
         expression = generated.get(word, "") if hidden in _GENERATED else ""
         if hidden in _GENERATED and not expression:
             left.append(
@@ -239,7 +239,7 @@ def _columns(
 
 
 def _by_column(pairs: Iterable[tuple[str, str]]) -> dict[str, str]:
-    return {column.lower(): text for column, text in pairs}
+    return {fold(column): text for column, text in pairs}
 
 
 def _primary_key(catalog: _Catalog, name: str, definition: TableDefinition) -> Key | None:
@@ -338,10 +338,10 @@ def _foreign_keys(
 
 def _with_parent_keys(tables: list[Table], catalog: _Catalog) -> Iterable[Table]:
     """Foreign keys with all names as their owners write them: SQLite compares without case."""
-    by_name = {table.name.name.lower(): table for table in tables}
+    by_name = {fold(table.name.name): table for table in tables}
     for table in tables:
         keys = tuple(
-            _resolved(key, table, by_name.get(key.parent.name.lower()), catalog)
+            _resolved(key, table, by_name.get(fold(key.parent.name)), catalog)
             for key in table.foreign_keys
         )
         yield replace(table, foreign_keys=keys)
@@ -357,8 +357,8 @@ def _resolved(key: ForeignKey, child: Table, parent: Table | None, catalog: _Cat
 
 
 def _as_written(names: Iterable[str], table: Table) -> tuple[str, ...]:
-    written = {column.name.lower(): column.name for column in table.columns}
-    return tuple(written.get(name.lower(), name) for name in names)
+    written = {fold(column.name): column.name for column in table.columns}
+    return tuple(written.get(fold(name), name) for name in names)
 
 
 def _identity(
