@@ -9,7 +9,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from tableferry import kinds
+from tableferry import kinds, temporal
 from tableferry.digest import row_hashes
 from tableferry.model import Difference, Scan
 
@@ -52,25 +52,33 @@ def _beyond(table: pa.Table, hashes: list[_Hash], surplus: Counter[_Hash]) -> li
     return list(zip(*map(_values, rows.columns), strict=True))
 
 
+class _Moment(str):
+    """A date or time by its text, since Python's calendar does not have all of them."""
+
+    __repr__ = str.__str__
+
+
+_MOMENTS = {
+    kinds.arrow_type(kind): kind
+    for kind in (kinds.DATE, kinds.TIME, kinds.TIMESTAMP, kinds.TIMESTAMPTZ)
+}
+
+
 def _values(column: pa.ChunkedArray) -> list[Any]:
+    if column.type in _MOMENTS:
+        spelled = temporal.spell(column.combine_chunks(), _MOMENTS[column.type]).to_pylist()
+        return [None if text is None else _Moment(text) for text in spelled]
     try:
         values: list[Any] = column.to_pylist()
-    except (OverflowError, ValueError):
-        # A date that Python's calendar has not, or text that is no UTF-8.
-        if pa.types.is_string(column.type):
-            return list(column.cast(pa.binary()).to_pylist())
-        return [None if v is None else f"{v} ({column.type})" for v in _numbers(column)]
+    except ValueError:
+        # Text that is no UTF-8.
+        return list(column.cast(pa.binary()).to_pylist())
     if pa.types.is_decimal(column.type):
         digits = column.type.precision, column.type.scale
         return [None if v is None else kinds.named_decimal(v, *digits) for v in values]
     if column.type == kinds.arrow_type(kinds.UUID):
         return [None if v is None else uuid.UUID(bytes=v) for v in values]
     return values
-
-
-def _numbers(column: pa.ChunkedArray) -> list[int | None]:
-    integer = pa.int32() if pa.types.is_date32(column.type) else pa.int64()
-    return list(column.cast(integer).to_pylist())
 
 
 def _unique(rows: list[_Row], key: Sequence[int]) -> bool:

@@ -487,19 +487,62 @@ def test_ranges_of_ctid_are_scanned_as_ranges(database: Server) -> None:
     assert sorted(found) == [i for i in range(1, 3001) if i % 7]
 
 
-def test_infinity_wraps_to_before_the_first_year(database: Server) -> None:
-    # Nothing that is stored lies there, so such a value is always seen as a difference.
-    first_day = -719_162
-    for name, width, unit, literals in (
-        ("date", pa.int32(), 1, ("infinity", "-infinity")),
-        ("timestamp", pa.int64(), 86_400_000_000, ("infinity", "-infinity", "294276-12-31")),
-        ("timestamptz", pa.int64(), 86_400_000_000, ("infinity", "-infinity", "294276-12-31")),
-    ):
-        values = ", ".join(f"('{literal}'::{name})" for literal in literals)
-        with connected(database) as connection, connection.cursor() as cursor:
-            cursor.execute(f"SELECT * FROM (VALUES {values}) t")
-            column = cursor.fetch_arrow_table().column(0)
-        assert all(value < first_day * unit for value in column.cast(width).to_pylist()), name
+# What PostgreSQL's integers, from 2000-01-01, become when the driver adds the time since 1970-01-01.
+WRAPPED = {
+    "date": {"infinity": -(2**31) - 1 + 10_957, "-infinity": -(2**31) + 10_957},
+    "timestamp": {
+        "infinity": -(2**63) - 1 + 946_684_800_000_000,
+        "-infinity": -(2**63) + 946_684_800_000_000,
+        "294247-01-10 04:00:54.775807": 2**63 - 1,
+        "294247-01-10 04:00:54.775808": -(2**63),
+    },
+}
+
+
+@pytest.mark.parametrize("name", ["date", "timestamp", "timestamptz"])
+def test_infinity_and_far_timestamps_wrap_around(database: Server, name: str) -> None:
+    facts = WRAPPED[name.removesuffix("tz")]
+    values = ", ".join(f"('{literal}{'+00' * ('-01' in literal)}'::{name})" for literal in facts)
+    with connected(database) as connection, connection.cursor() as cursor:
+        cursor.execute(f"SELECT * FROM (VALUES {values}) t")
+        column = cursor.fetch_arrow_table().column(0)
+    width = pa.int32() if name == "date" else pa.int64()
+    assert column.cast(width).to_pylist() == list(facts.values())
+
+
+@pytest.mark.parametrize("declared", ["timestamp", "timestamptz"])
+def test_timestamps_that_wrapped_around_are_refused_but_not_integers(
+    database: Server, declared: str
+) -> None:
+    database.run(f"CREATE TABLE t (a {declared})")
+    own = [2**63 - 1, -(2**63), 0]
+    infinite = pa.array([-(2**63) - 1 + 946_684_800_000_000]).cast(pa.timestamp("us"))
+    with connected(database) as connection, connection.cursor() as cursor:
+        with pytest.raises(adbc_driver_manager.Error):
+            cursor.adbc_ingest("t", pa.table({"a": infinite}), mode="append")
+        connection.rollback()
+        # The server's own count, which goes over the wire as any other eight bytes.
+        cursor.adbc_ingest("t", pa.table({"a": own}), mode="append")
+        connection.commit()
+    found = database.rows("SELECT (a AT TIME ZONE 'UTC')::text FROM t")
+    if declared == "timestamp":
+        found = database.rows("SELECT a::text FROM t")
+    assert [text.removesuffix("+00") for (text,) in found] == [
+        "infinity",
+        "-infinity",
+        "2000-01-01 00:00:00",
+    ]
+
+
+def test_dates_that_wrapped_around_are_stored(database: Server) -> None:
+    database.run("CREATE TABLE t (a date)")
+    days = [-(2**31) - 1 + 10_957, -(2**31) + 10_957, 2_145_042_905, -2_440_588]
+    values = pa.array(days, pa.int32()).cast(pa.date32())
+    with connected(database) as connection, connection.cursor() as cursor:
+        cursor.adbc_ingest("t", pa.table({"a": values}), mode="append")
+        connection.commit()
+    texts = [text for (text,) in database.rows("SELECT a::text FROM t")]
+    assert texts == ["infinity", "-infinity", "5874897-12-31", "4714-11-24 BC"]
 
 
 def test_a_far_date_is_exact(database: Server) -> None:

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tableferry.differences import SHOWN_CHARACTERS, between, show
-from tableferry.kinds import DATE, FLOAT, INT, TEXT, TIMESTAMPTZ, arrow_type
+from tableferry.kinds import DATE, FLOAT, INT, TEXT, TIME, TIMESTAMPTZ, arrow_type
 from tableferry.model import Column, Difference, Kind, ReadColumn, Scan, TableName
 
 T = TableName("main", "t")
@@ -99,20 +99,35 @@ def test_nan_is_itself() -> None:
 
 
 def test_dates_that_python_has_not_are_shown_too() -> None:
-    # What the driver makes of PostgreSQL's infinity lies far outside of Python's years.
-    shape = scan(INT, DATE, TIMESTAMPTZ)
-    source = rows(shape, (1, dt.date(2024, 1, 1), None))
+    shape = scan(INT, DATE, TIMESTAMPTZ, TIME)
+    source = rows(shape, (1, dt.date(2024, 1, 1), None, dt.time(0)))
+    infinities = [
+        pa.array([-(2**31) - 1 + 10_957], pa.int32()).cast(pa.date32()),
+        pa.array([-(2**63) + 946_684_800_000_000]).cast(pa.timestamp("us", "UTC")),
+        # Python makes 00:00 of it.
+        pa.array([86_400_000_000]).cast(pa.time64("us")),
+    ]
+    target = pa.table([pa.array([1], pa.int64()), *infinities], names=list("0123"))
+    found = [(d.column, d.source, d.target) for d in between(source, target, shape)]
+    assert found == [
+        ("b", "2024-01-01", "infinity"),
+        ("c", "NULL", "-infinity"),
+        ("d", "00:00:00", "24:00:00"),
+    ]
+
+
+def test_a_far_date_does_not_make_others_differ() -> None:
+    shape = scan(INT, DATE, TEXT)
+    source = rows(shape, (1, dt.date(2024, 1, 1), "x"), (2, dt.date(2024, 1, 2), "x"))
+    days = [19_723, 2_932_897]
     target = pa.table(
-        [
-            pa.array([1], pa.int64()),
-            pa.array([-(2**31) + 10_000], pa.int32()).cast(pa.date32()),
-            pa.array([-(2**63) + 10_000], pa.int64()).cast(pa.timestamp("us", "UTC")),
-        ],
-        names=["0", "1", "2"],
+        [pa.array([1, 2]), pa.array(days, pa.int32()).cast(pa.date32()), pa.array(["y", "x"])],
+        names=list("012"),
     )
-    first, second = between(source, target, shape)
-    assert (first.column, first.source) == ("b", "2024-01-01")
-    assert (second.column, second.source) == ("c", "NULL")
+    assert between(source, target, shape) == [
+        changed("1", "c", "'x'", "'y'"),
+        changed("2", "b", "2024-01-02", "10000-01-01"),
+    ]
 
 
 ROWS = st.lists(st.tuples(st.integers(0, 3), st.none() | st.sampled_from("xy")), max_size=8)

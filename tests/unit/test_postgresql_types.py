@@ -207,6 +207,9 @@ def test_own_kinds_are_stored_as_themselves(declared: str, kind: Kind) -> None:
     how = storing(column(declared, kind))
     assert not how.staged
     widths = {"smallint": pa.int16(), "integer": pa.int32()}
+    if kind.name in ("timestamp", "timestamptz"):
+        # As the server counts them, since the driver refuses infinity.
+        widths[declared] = pa.int64()
     encoded = how.encode(pa.array([], arrow_type(kind)))
     assert encoded.type == widths.get(declared, arrow_type(kind))
 

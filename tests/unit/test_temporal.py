@@ -1,4 +1,4 @@
-"""ISO 8601 text becomes the instant that it says, or is a misfit."""
+"""ISO 8601 text becomes the instant that it says, or is a misfit; and values become text again."""
 
 from __future__ import annotations
 
@@ -7,13 +7,14 @@ import re
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
 from tableferry.kinds import DATE, TIME, TIMESTAMP, TIMESTAMPTZ, arrow_type
 from tableferry.model import Kind
-from tableferry.temporal import parse
+from tableferry.temporal import cast, parse, spell
 
 KINDS = {kind.name: kind for kind in (DATE, TIME, TIMESTAMP, TIMESTAMPTZ)}
 
@@ -64,8 +65,6 @@ NEVER = [
     " ",
     "x",
     "now",
-    "infinity",
-    "-infinity",
     "epoch",
     "0",
     "2460000.5",
@@ -78,13 +77,11 @@ NEVER = [
     "2024-13-01",
     "2024-1-1",
     "24-01-01",
-    "12024-01-01",
     "-2024-01-01",
     "+2024-01-01",
     "2024/01/01",
     "01.01.2024",
     "01/02/2024",
-    "2024-01-01 BC",
     "２０２４-01-01",
     "2024-01-01 24:00",
     "2024-01-01 24:00:00",
@@ -110,7 +107,8 @@ NEVER = [
     "2024-01-01+05",
     "0001-01-01 00:30+01",
     "24:00",
-    "24:00:00",
+    "24:00:00.0",
+    "24:00:01",
     "23:59:60",
     "1:30",
     "12",
@@ -121,6 +119,42 @@ NEVER = [
     "12:30\n",
     "2024-01-01\n",
     "2024-01-01\0",
+    # What lies beyond the years 1 to 9999 has one spelling, and must be PostgreSQL's.
+    "Infinity",
+    "+infinity",
+    "infinity ",
+    "--infinity",
+    "infinity BC",
+    "12024-1-01",
+    "02024-01-01",
+    "012024-01-01",
+    "12024-02-30",
+    "12023-02-29",
+    "12024-01-01 00:00",
+    "12024-01-01T00:00:00",
+    "12024-01-01 00:00:00.10",
+    "12024-01-01 00:00:00+00",
+    "12024-01-01 00:00:00Z",
+    "12024-01-01 00:00:00+01:00",
+    "12024-01-01 24:00:00",
+    "0000-01-01 BC",
+    "0002-02-29 BC",
+    "44-03-15 BC",
+    "0044-03-15 bc",
+    "0044-03-15 AD",
+    "-0044-03-15",
+    "0044-03-15 00:00:00+00 BC",
+    "0044-03-15 00:00:00 BC+00:00",
+    "0044-03-15BC",
+    "4714-11-23 BC",
+    "9999-01-01 BC",
+    "5874898-01-01",
+    "9999999-12-31",
+    "99999999-12-31",
+    "294277-01-01 00:00:00",
+    "294277-01-01 00:00:00+00:00",
+    "4714-11-23 23:59:59.999999 BC",
+    "4714-11-23 23:59:59.999999+00:00 BC",
 ]
 
 
@@ -143,6 +177,170 @@ def test_the_end_of_time_may_lie_in_the_year_after() -> None:
 @pytest.mark.parametrize("text", NEVER)
 def test_never_accepted(text: str, name: str) -> None:
     assert one(text, KINDS[name])[0] is None
+
+
+# ---- beyond the years 1 to 9999 ---------------------------------------------------------------
+
+DAY = 86_400_000_000
+FAR: dict[str, dict[str, int]] = {
+    # The driver's integers: PostgreSQL's, plus 10957 days modulo 2^32 or 2^64.
+    "date": {
+        "infinity": -(2**31) - 1 + 10_957,
+        "-infinity": -(2**31) + 10_957,
+        "4714-11-24 BC": -2_451_545 + 10_957,
+        "0001-12-31 BC": -719_163,
+        "0001-02-29 BC": -719_528 + 59,
+        "10000-01-01": 2_932_897,
+        "5874897-12-31": 2_145_031_948 + 10_957,
+    },
+    "time": {"24:00:00": DAY},
+    "timestamp": {
+        "infinity": -(2**63) - 1 + 10_957 * DAY,
+        "-infinity": -(2**63) + 10_957 * DAY,
+        "4714-11-24 00:00:00 BC": (-2_451_545 + 10_957) * DAY,
+        "0001-12-31 23:59:59.999999 BC": -719_162 * DAY - 1,
+        "0001-12-31 23:59:59 BC": -719_162 * DAY - 1_000_000,
+        "10000-01-01 00:00:00": 2_932_897 * DAY,
+        # The last that does not wrap around, and the first that does.
+        "294247-01-10 04:00:54.775807": 2**63 - 1,
+        "294247-01-10 04:00:54.775808": -(2**63),
+        "294276-12-31 23:59:59.999999": 9_223_371_331_199_999_999 + 10_957 * DAY - 2**64,
+    },
+}
+FAR["timestamptz"] = {
+    re.sub(r"(:[0-9.]+)(?= BC|$)", r"\1+00:00", text): value
+    for text, value in FAR["timestamp"].items()
+}
+
+
+def integers(values: pa.Array) -> list[Any]:
+    width = pa.int32() if values.type == pa.date32() else pa.int64()
+    return list(values.cast(width).to_pylist())
+
+
+def of_integers(values: list[Any], kind: Kind) -> pa.Array:
+    width = pa.int32() if kind == DATE else pa.int64()
+    return pa.array(values, width).cast(arrow_type(kind))
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_far_values_are_read_and_spelled(name: str) -> None:
+    kind = KINDS[name]
+    texts, expected = list(FAR[name]), list(FAR[name].values())
+    values, bad, respelled = parse(pa.array(texts), kind)
+    assert (integers(values), bad, respelled) == (expected, None, 0)
+    assert spell(values, kind).to_pylist() == texts
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_far_values_among_others(name: str) -> None:
+    kind = KINDS[name]
+    (near, *_), (far, expected) = ACCEPTED[name], next(iter(FAR[name].items()))
+    array = pa.array(["x", far, None, near, "no", far, far]).slice(1, 5)
+    values, bad, _ = parse(array, kind)
+    assert bad is not None
+    assert bad.tolist() == [False, False, False, True, False]
+    found = integers(values)
+    assert (found[0], found[1], found[3], found[4]) == (expected, None, None, expected)
+    assert one(near, kind)[0] == values[2].as_py()
+    ours = spell(values, kind).to_pylist()
+    assert (ours[0], ours[1], ours[3], ours[4]) == (far, None, None, far)
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_far_values_of_another_kind(name: str) -> None:
+    for other, texts in FAR.items():
+        for text in texts:
+            if text not in FAR[name]:
+                assert one(text, KINDS[name])[0] is None, (other, text)
+
+
+@pytest.mark.parametrize(
+    ("name", "integer"),
+    [
+        ("date", -2_451_546 + 10_957),
+        ("date", 2_145_031_949 + 10_957),
+        ("date", 2**31 - 1),
+        ("timestamp", (-2_451_545 + 10_957) * DAY - 1),
+        ("timestamptz", 9_223_371_331_200_000_000 + 10_957 * DAY - 2**64),
+        ("time", DAY + 1),
+        ("time", -1),
+    ],
+)
+def test_what_postgresql_cannot_hold_is_not_spelled(name: str, integer: int) -> None:
+    with pytest.raises(ValueError, match=r"PostgreSQL|time of day"):
+        spell(of_integers([0, integer], KINDS[name]), KINDS[name])
+
+
+DAYS = st.integers(-2_451_545, 2_145_031_948) | st.sampled_from([-(2**31), 2**31 - 1])
+MICROSECONDS = (
+    st.integers(-211_813_488_000_000_000, 9_223_371_331_199_999_999)
+    | st.integers(-211_813_488_000, 9_223_371_331_199).map(lambda n: n * 1_000_000)
+    # Around the years 1 and 10000, where the slow way begins.
+    | st.integers(-3 * DAY, 3 * DAY).map(lambda n: n - (719_162 + 10_957) * DAY)
+    | st.integers(-3 * DAY, 3 * DAY).map(lambda n: n + (2_932_897 - 10_957) * DAY)
+    | st.sampled_from([-(2**63), 2**63 - 1])
+)
+
+
+def wrapped(own: int, bits: int, epoch: int) -> int:
+    half = 2 ** (bits - 1)
+    return (own + epoch + half) % 2**bits - half
+
+
+@given(st.lists(st.none() | DAYS, max_size=20))
+def test_any_date_of_postgresql_comes_back(own: list[int | None]) -> None:
+    values = of_integers([n if n is None else wrapped(n, 32, 10_957) for n in own], DATE)
+    comes_back(values, DATE)
+
+
+@given(st.lists(st.none() | MICROSECONDS, max_size=20), st.sampled_from([TIMESTAMP, TIMESTAMPTZ]))
+def test_any_timestamp_of_postgresql_comes_back(own: list[int | None], kind: Kind) -> None:
+    values = of_integers([n if n is None else wrapped(n, 64, 10_957 * DAY) for n in own], kind)
+    comes_back(values, kind)
+
+
+@given(st.lists(st.none() | st.integers(0, DAY), max_size=20))
+@example([DAY, None, 0, DAY - 1])
+def test_any_time_of_postgresql_comes_back(microseconds: list[int | None]) -> None:
+    comes_back(of_integers(microseconds, TIME), TIME)
+
+
+def comes_back(values: pa.Array, kind: Kind) -> None:
+    texts = spell(values, kind)
+    assert texts.type == pa.string()
+    read, bad, respelled = parse(texts, kind)
+    assert bad is None
+    assert respelled == 0
+    assert read.equals(values)
+    # What the server would write differs in the offset only.
+    assert cast(pc.replace_substring(texts, "+00:00", "+00"), kind).equals(values)
+    assert spell(values.slice(1), kind).equals(texts.slice(1))
+
+
+@given(st.lists(st.datetimes(), min_size=1))
+def test_python_spells_the_same(moments: list[dt.datetime]) -> None:
+    def trimmed(text: str) -> str:
+        return text.rstrip("0").rstrip(".") if "." in text else text
+
+    values = pa.array(moments, pa.timestamp("us"))
+    ours = spell(values, TIMESTAMP).to_pylist()
+    assert ours == [trimmed(moment.isoformat(" ")) for moment in moments]
+    zoned = spell(values.cast(pa.timestamp("us", "UTC")), TIMESTAMPTZ).to_pylist()
+    assert zoned == [f"{text}+00:00" for text in ours]
+    dates = spell(pa.array([moment.date() for moment in moments]), DATE).to_pylist()
+    assert dates == [moment.date().isoformat() for moment in moments]
+    times = spell(pa.array([moment.time() for moment in moments]), TIME).to_pylist()
+    assert times == [trimmed(moment.time().isoformat()) for moment in moments]
+
+
+def test_cast_refuses_what_the_server_did_not_write() -> None:
+    for text in ("x", "0000-01-01", "infinitely", "2024-02-30"):
+        with pytest.raises(pa.ArrowInvalid):
+            cast(pa.array(["infinity", text]), DATE)
+
+
+# ---- what no value has ------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("name", KINDS)

@@ -9,6 +9,7 @@ from dataclasses import replace
 
 import pyarrow as pa
 
+from tableferry import temporal
 from tableferry.dialects.base import Batch, Endpoint, TargetSession
 from tableferry.dialects.postgresql import aside, catalog
 from tableferry.dialects.postgresql import connection as postgres
@@ -364,12 +365,14 @@ class _Encoded:
         for column, array in zip(self._columns, batch.columns, strict=True):
             bad = misfits(array, column)
             if bad is not None:
-                value = array[int(bad.argmax())].as_py()
+                value = array.slice(int(bad.argmax()), 1)
+                if column.kind.name in temporal.KINDS:
+                    value = temporal.spell(value, column.kind)
                 raise MisfitFound(
                     f"{self._table}: values do not fit",
                     table=self._table,
                     columns=[column.column.name],
-                    value=str(value)[:80],
+                    value=str(value[0].as_py())[:80],
                 )
 
 

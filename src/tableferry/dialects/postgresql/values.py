@@ -1,8 +1,8 @@
 """PostgreSQL values as kinds: what is selected, and how arrays are made and stored. Pure.
 
 Read as they are where the driver is exact; as text where it is not, or is slow (numeric).
-An infinite date and an infinite or far timestamp wrap around in the driver, but always to before
-year 1, where no value that we store lies, so they are seen as differences.
+Dates and timestamps wrap around in the driver at the ends of PostgreSQL's range, infinity among
+them, without two becoming one: ``temporal`` reads and spells the integers that come of it.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from tableferry import kinds, temporal
 from tableferry.dialects.postgresql.types import fraction_digits, kind_of
@@ -91,18 +92,27 @@ def storing(column: ReadColumn) -> Storing:
     declared = column.column.declared
     own = kind_of(declared)
     if own is None or own.name != column.kind.name:
-        return Storing(pa.string(), _as_text, staged=True)
+        return Storing(pa.string(), lambda array: _as_text(array, column.kind), staged=True)
     if own.name == "numeric":
         return Storing(pa.string(), _same, staged=True)
     if declared == "real":
         return Storing(pa.float32(), lambda array: array.cast(pa.float32()))
     if own.name == "int":
         return Storing(_INTS[declared], lambda array: array.cast(_INTS[declared]))
+    if own.name in ("timestamp", "timestamptz"):
+        # The driver refuses a timestamp that wrapped around, but sends an integer of the same
+        # width as it is; what it then is, is the server's own form of a timestamp.
+        return Storing(pa.int64(), _own_microseconds)
     return Storing(kinds.arrow_type(column.kind), _same)
 
 
-def _as_text(array: pa.Array) -> pa.Array:
-    return array.cast(pa.string())
+def _as_text(array: pa.Array, kind: Kind) -> pa.Array:
+    return temporal.spell(array, kind) if kind.name in temporal.KINDS else array.cast(pa.string())
+
+
+def _own_microseconds(array: pa.Array) -> pa.Array:
+    """Timestamps as PostgreSQL counts them, from 2000-01-01; this wraps around, as it has to."""
+    return pc.subtract(array.cast(pa.int64()), temporal.EPOCH_MICROSECONDS)
 
 
 def misfits(array: pa.Array, column: ReadColumn) -> kinds.Mask | None:
@@ -122,10 +132,19 @@ def misfits(array: pa.Array, column: ReadColumn) -> kinds.Mask | None:
         return _real_misfits(array)
     digits = fraction_digits(column.column.declared)
     if digits is not None:
-        ticks = array.cast(pa.int64()).fill_null(0).to_numpy(zero_copy_only=False)
-        rest = ticks % 10 ** (6 - digits) != 0
-        return rest if rest.any() else None
+        return _fraction_misfits(array, digits)
     return kinds.misfits(array, own)
+
+
+def _fraction_misfits(array: pa.Array, digits: int) -> kinds.Mask | None:
+    """Times and timestamps of more than this many digits after the second."""
+    timestamps = pa.types.is_timestamp(array.type)
+    counted = _own_microseconds(array) if timestamps else array.cast(pa.int64())
+    ticks = counted.fill_null(0).to_numpy(zero_copy_only=False)
+    rest = ticks % 10 ** (6 - digits) != 0
+    if timestamps and rest.any():
+        rest &= ~np.isin(ticks, temporal.INFINITE_MICROSECONDS)
+    return rest if rest.any() else None
 
 
 def _real_misfits(array: pa.Array) -> kinds.Mask | None:
