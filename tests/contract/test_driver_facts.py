@@ -487,7 +487,7 @@ def test_ranges_of_ctid_are_scanned_as_ranges(database: Server) -> None:
     assert sorted(found) == [i for i in range(1, 3001) if i % 7]
 
 
-# What PostgreSQL's integers, from 2000-01-01, become when the driver adds the time since 1970-01-01.
+# What the driver makes of PostgreSQL's integers: it adds the time from 1970-01-01 to 2000-01-01.
 WRAPPED = {
     "date": {"infinity": -(2**31) - 1 + 10_957, "-infinity": -(2**31) + 10_957},
     "timestamp": {

@@ -132,7 +132,8 @@ def _check_typed(typed: TypedValues, values: list[Stored], candidate: Candidate)
     """Returns what each value became, and ``_MISFIT`` for one that does not fit."""
     decoded = typed.decode(candidate)
     kind = candidate.kind
-    decoded.array.validate(full=kind.name not in ("text", "json"))
+    # Text may yet be no UTF-8, and 24:00:00 is no time to Arrow.
+    decoded.array.validate(full=kind.name not in ("text", "json", "time"))
     assert decoded.array.type == kinds.arrow_type(kind)
     assert len(decoded.array) == len(values)
     bad, raw = _bad(decoded), _raw(decoded.array)
@@ -195,6 +196,11 @@ def _check_target(decoded: Decoded, bad: list[bool], kind: Kind) -> None:
     assert way.encode(good).type == way.arrow_type
     if kind.name in ("decimal", "numeric"):
         assert from_text(good.cast(pa.string()), kind).equals(good)
+    if kind.name in temporal.KINDS:
+        again, bad_again, respelled = temporal.parse(temporal.spell(good, kind), kind)
+        assert again.equals(good)
+        assert bad_again is None
+        assert respelled == 0
 
 
 # ---- what a value may become -------------------------------------------------------------------
@@ -396,9 +402,10 @@ _FIRST = -62_135_596_800_000_000
 
 def moment(text: str, name: str) -> int | None:
     """Days of a date, microseconds of a time of day or since 1970; None where it says none."""
+    far = _far_moment(text, name)
     match = _MOMENTS[name].fullmatch(text)
-    if match is None:
-        return None
+    if far is not None or match is None:
+        return far
     parts = list(match.groups())
     try:
         if name == "date":
@@ -428,6 +435,9 @@ def _midnight(parts: Sequence[str]) -> dt.datetime:
 
 def _is_respelled(value: Stored, kind: Kind, got: Any) -> bool:
     if kind.name not in ("time", "timestamp", "timestamptz"):
+        return False
+    if isinstance(value, str) and _far_moment(value, kind.name) is not None:
+        # These have one spelling.
         return False
     seconds, fraction = divmod(got, 1_000_000)
     days, seconds = divmod(seconds, 86_400)
@@ -524,3 +534,67 @@ def _fast_array(header: str, arrived: Sequence[Any]) -> pa.Array:
 
 def _equal(one: Any, other: Any) -> bool:
     return _same(one, other) if isinstance(one, float) else one == other
+
+
+_FAR = re.compile(
+    r"(\d{4}|[1-9]\d{4,6})-(\d\d)-(\d\d)(?: (\d\d:\d\d:\d\d(?:\.\d{0,5}[1-9])?))?(\+00:00)?( BC)?",
+    re.ASCII,
+)
+
+
+def _far_moment(text: str, name: str) -> int | None:
+    """What PostgreSQL holds beyond the years 1 to 9999, as it counts modulo 2^32 or 2^64."""
+    if name == "time":
+        return 86_400_000_000 if text == "24:00:00" else None
+    day, bits, end = 86_400_000_000, 64, 294_277
+    if name == "date":
+        day, bits, end = 1, 32, 5_874_898
+    if text in ("infinity", "-infinity"):
+        own = (1 << (bits - 1)) - 1 if text == "infinity" else -(1 << (bits - 1))
+        return _wrapped(own + 10_957 * day, bits)
+    match = _FAR.fullmatch(text)
+    shape = {"date": (False, False), "timestamp": (True, False), "timestamptz": (True, True)}
+    if match is None or (bool(match[4]), bool(match[5])) != shape[name]:
+        return None
+    year = int(match[1])
+    if bool(match[6]) == (year > 9_999) or year == 0:
+        return None
+    if match[6]:
+        year = 1 - year
+    days = _days(year, int(match[2]), int(match[3]))
+    # From 4714-11-24 BC, the first Julian day, to before 1 January of the year at the end.
+    if days is None or days < -2_440_588 or year >= end:
+        return None
+    if name == "date":
+        return _wrapped(days, bits)
+    try:
+        clock = dt.datetime.fromisoformat(f"1970-01-01 {match[4]}")
+    except ValueError:
+        return None
+    if match[4].startswith("24"):
+        return None
+    return _wrapped(days * day + (clock - EPOCH) // MICROSECOND, bits)
+
+
+def _days(year: int, month: int, day: int) -> int | None:
+    """Days from 1970-01-01 in the Gregorian calendar, where year 0 is 1 BC."""
+    leap = year % 4 == 0 and (year % 100 != 0 or year % 400 == 0)
+    lengths = [31, 29 if leap else 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31]
+    if not (1 <= month <= 12 and 1 <= day <= lengths[month - 1]):
+        return None
+    before = year - 1
+    return (
+        before * 365
+        + before // 4
+        - before // 100
+        + before // 400
+        - 719_162
+        + sum(lengths[: month - 1])
+        + day
+        - 1
+    )
+
+
+def _wrapped(value: int, bits: int) -> int:
+    half = 1 << (bits - 1)
+    return (value + half) % (2 * half) - half

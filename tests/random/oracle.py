@@ -11,7 +11,7 @@ from datetime import UTC, date, datetime, time
 from decimal import Decimal
 
 from tests.random.tables import Column, RandomTable, Row
-from tests.random.values import Text, Value, class_of
+from tests.random.values import FAR, Text, Value, class_of
 
 _CHARACTERS = "character varying"
 _MOMENT, _INSTANT = "timestamp without time zone", "timestamp with time zone"
@@ -202,6 +202,8 @@ def _is_number(value: int | float, limits: str) -> bool:
 def _text_suits(text: str, name: str, limits: str) -> bool:
     if name in ("text", _CHARACTERS):
         return not limits or len(text) <= int(limits)
+    if text in FAR.get(name, ()):
+        return True
     try:
         return name in _CHECKS and _CHECKS[name](text)
     except (ValueError, OverflowError):
@@ -264,8 +266,11 @@ def arrives_as(value: Value, name: str) -> object:
         case Text(data), "bytea":
             return data
         case Text(data), _:
-            read = _READ.get(name, str)
-            return read(data.decode())
+            text = data.decode()
+            if text in FAR.get(name, ()):
+                # Python has no such date, and gets its text.
+                return text.replace("+00:00", "+00")
+            return _READ.get(name, str)(text)
     return value
 
 
@@ -288,4 +293,4 @@ def respelled(values: Iterable[Value], name: str) -> int:
     if name not in ours:
         return 0
     texts = [value.data.decode() for value in values if isinstance(value, Text)]
-    return sum(not _looks(text, ours[name]) for text in texts)
+    return sum(text not in FAR[name] and not _looks(text, ours[name]) for text in texts)

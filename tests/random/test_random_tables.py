@@ -21,6 +21,7 @@ from tests import servers
 from tests.random.arrivals import Arrivals, Mutation, arrivals, mutated
 from tests.random.oracle import Expected, arrives_as, expected_columns, respelled
 from tests.random.tables import TABLES_A_FILE, RandomTable, Row, random_files, stored, write
+from tests.random.values import FAR
 from tests.servers import Server
 
 import tableferry
@@ -226,9 +227,14 @@ def _shown(value: Any, otherwise: str) -> str:
         case str() if otherwise == value and _is_uuid(value):
             # A column of the type uuid; the same as text stands in quotes.
             return value
+        case str() if otherwise in _FAR_TEXTS and otherwise.replace("+00:00", "+00") == value:
+            return otherwise
         case str() if len(repr(value)) <= 60:
             return repr(value)
     return otherwise
+
+
+_FAR_TEXTS = frozenset(text for texts in FAR.values() for text in texts)
 
 
 def _is_uuid(text: str) -> bool:

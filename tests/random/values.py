@@ -107,9 +107,23 @@ NO_DATES = _texts(
         *("0001-01-01 00:00:00+02:00", "2024-01-01t00:00", "2024-13-01", "0000-00-00"),
     ]
 )
-TIMES = _texts(_CLOCKS)
+# Beyond the years that Python has, by the type that holds them.
+FAR = {
+    "date": ("infinity", "-infinity", "4714-11-24 BC", "0001-12-31 BC", "5874897-12-31"),
+    "timestamp without time zone": (
+        *("infinity", "-infinity", "4714-11-24 00:00:00 BC", "0044-03-15 12:30:00.5 BC"),
+        *("10000-01-01 00:00:00", "294276-12-31 23:59:59.999999"),
+    ),
+    "timestamp with time zone": (
+        *("infinity", "-infinity", "4714-11-24 00:00:00+00:00 BC"),
+        *("10000-01-01 00:00:00+00:00", "294276-12-31 23:59:59.999999+00:00"),
+    ),
+    "time without time zone": ("24:00:00",),
+}
+FAR_DATES, FAR_MOMENTS, FAR_ZONED, FAR_TIMES = map(_texts, FAR.values())
+TIMES = _texts(_CLOCKS) | FAR_TIMES
 NO_TIMES = _texts(
-    ["24:00:00", "12:60", "1:02", "12", "12:34Z", "12:34+01:00", "12:34:60", "12:34:56."]
+    ["24:00", "24:00:01", "12:60", "1:02", "12", "12:34Z", "12:34+01:00", "12:34:60", "12:34:56."]
 )
 JSONS = _texts(
     ["{}", " [1, 1.0]", '{"a": 1, "a": 2}', '"\\u0000"', '"\\ud800"', "null", "1e999", '""', "3"]
@@ -122,7 +136,7 @@ ANYTHING: Values = st.one_of(
     *(TIMES, NO_TIMES, JSONS, NO_JSONS, UUIDS, NO_UUIDS),
 )
 
-_MOMENTS = (MOMENTS, OUR_MOMENTS, ZONED, NO_DATES)
+_MOMENTS = (MOMENTS, OUR_MOMENTS, ZONED, NO_DATES, OUR_MOMENTS | FAR_MOMENTS)
 
 # Declared types as they are written, with values that suit them more or less.
 DECLARED: dict[str, tuple[Values, ...]] = {
@@ -154,10 +168,10 @@ DECLARED: dict[str, tuple[Values, ...]] = {
     "CLOB": (TEXTS, TEXTS, TEXTS | BAD_TEXTS),
     '"STRING"': (TEXTS, INTS, BAD_TEXTS),
     "BLOB": (BLOBS, BAD_TEXTS),
-    "DATE": (DATES, *_MOMENTS),
+    "DATE": (DATES, DATES | FAR_DATES, *_MOMENTS),
     "DATETIME": _MOMENTS,
     "TIMESTAMP": _MOMENTS,
-    "TIMESTAMPTZ": (ZONED, ZONED, *_MOMENTS),
+    "TIMESTAMPTZ": (ZONED, ZONED, ZONED | FAR_ZONED, *_MOMENTS),
     "TIME": (TIMES, TIMES, NO_TIMES, MOMENTS),
     "JSON": (JSONS, NO_JSONS),
     "UUID": (UUIDS, NO_UUIDS),

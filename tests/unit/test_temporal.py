@@ -284,8 +284,8 @@ MICROSECONDS = (
 
 
 def wrapped(own: int, bits: int, epoch: int) -> int:
-    half = 2 ** (bits - 1)
-    return (own + epoch + half) % 2**bits - half
+    half = 1 << (bits - 1)
+    return (own + epoch + half) % (2 * half) - half
 
 
 @given(st.lists(st.none() | DAYS, max_size=20))
