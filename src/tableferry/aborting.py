@@ -25,7 +25,7 @@ def abort(target: Endpoint, confirm: Callable[[str], bool]) -> str:
     dialect = dialect_of(target)
     with closing(cast(TargetSession, dialect.open(target))) as session:
         session.lock_run()
-        if not is_unfinished(session.inspect()):
+        if not is_unfinished(session.inspect_target()):
             raise Refused(f"{target} holds no unfinished run.")
         ledger = Ledger(session.schema)
         left = ledger.unfinished(session)
@@ -43,7 +43,7 @@ def is_unfinished(existing: Schema) -> bool:
 def put_back(session: TargetSession, statements: Statements, ledger: Ledger) -> None:
     """Undoes a run in the current transaction, its ledger included."""
     left = ledger.unfinished(session)
-    existing = session.inspect()
+    existing = session.inspect_target()
     views = {view.name for view in existing.views}
     tables = {table.name for table in existing.tables}
     ledger.drop(session)

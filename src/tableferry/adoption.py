@@ -183,7 +183,8 @@ def adopted_target(source: Table, adopted: Adopted) -> Table:
     return Table(
         name=adopted.table.name,
         columns=tuple(
-            replace(adopted.columns[column.name], default=None) for column in source.columns
+            replace(adopted.columns[column.name], default=None, comment="")
+            for column in source.columns
         ),
         rows=source.rows,
         size=source.size,

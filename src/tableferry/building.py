@@ -315,7 +315,7 @@ class Building:
 
     def hand_over(self, plan: Plan) -> None:
         """To the roles that the user named, and names views that went with one withdrawn."""
-        there = {view.name for view in self._session.inspect().views}
+        there = {view.name for view in self._session.inspect_target().views}
         for view in self.created(plan.views):
             if view.target not in there:
                 reason = "it builds on a view that is left behind"

@@ -75,6 +75,7 @@ def migrate(
             everything = reader.inspect()
             require_tables(everything, source)
             schema = options.selection.apply(everything)
+            reader.require_readable(schema.tables)
             offers = Offers(from_dialect, parse_all(options.casts, to_dialect))
             offers.require_matches(schema)
         writer = cast(TargetSession, to_dialect.open(target))
@@ -163,7 +164,7 @@ def route_of(source: Endpoint, target: Endpoint) -> tuple[Dialect, Dialect]:
 
 def _there(writer: TargetSession, permission: Permission) -> Schema:
     """What the target holds, without what an unfinished run has made and will take along."""
-    existing = writer.inspect()
+    existing = writer.inspect_target()
     if not (is_unfinished(existing) and permission.replaces):
         return existing
     made = set(Ledger(writer.schema).unfinished(writer).made)

@@ -68,6 +68,10 @@ class Column:
     generated: str = ""
     collation: str = ""
     comment: str = ""
+    # Of an enumeration its labels, in their order.
+    labels: tuple[str, ...] = ()
+    # A type of the database's own making that the column is of, or an array of; see UserType.
+    user_type: TableName | None = None
 
     @property
     def typed(self) -> bool:
@@ -92,6 +96,8 @@ class ForeignKey:
     on_update: str = "NO ACTION"
     deferred: bool = False
     name: str = ""
+    # Whether it was proven for all rows: one that is NOT VALID holds for new rows only.
+    valid: bool = field(default=True, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +106,9 @@ class Check:
 
     expression: str
     name: str = ""
+    # The domain that it stems from: it holds for the column because that is of the domain.
+    domain: str = ""
+    valid: bool = field(default=True, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,18 +180,41 @@ class Table:
 @dataclass(frozen=True, slots=True)
 class View:
     """``select`` is the query in the SQL of its side; ``columns`` are names given to its columns,
-    where the definition lists any."""
+    where the definition lists any; ``types`` are theirs, where the catalog knows them."""
 
     name: TableName
     select: str
     columns: tuple[str, ...] = ()
+    types: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class UserType:
+    """A type that somebody has created in a database.
+
+    An enum has ``labels``. A domain restricts its ``base`` by ``checks``, whose expressions call
+    the value VALUE, and may forbid NULL. A composite has ``attributes`` by name and type. A range
+    has its subtype as ``base``.
+    """
+
+    name: TableName
+    what: Literal["enum", "domain", "composite", "range"]
+    labels: tuple[str, ...] = ()
+    base: str = ""
+    nullable: bool = True
+    default: str | None = None
+    checks: tuple[Check, ...] = ()
+    attributes: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Schema:
+    """``types`` stand in an order in which they can be created."""
+
     tables: tuple[Table, ...]
     left_behind: tuple[LeftBehind, ...] = ()
     views: tuple[View, ...] = ()
+    types: tuple[UserType, ...] = ()
 
     def table(self, name: TableName) -> Table | None:
         return next((table for table in self.tables if table.name == name), None)

@@ -69,6 +69,7 @@ def plan(
         everything = reader.inspect()
         require_tables(everything, source)
         schema = options.selection.apply(everything)
+        reader.require_readable(schema.tables)
         offers = Offers(from_dialect, parse_all(options.casts, to_dialect))
         offers.require_matches(schema)
         there = _looked_at(target, schema) if look else _There()
@@ -119,7 +120,7 @@ class _There:
 def _looked_at(target: Endpoint, schema: Schema) -> _There:
     try:
         with closing(cast(TargetSession, dialect_of(target).open(target))) as session:
-            existing = session.inspect()
+            existing = session.inspect_target()
             names = [table.name.name for table in existing.tables]
             wanted = [table.name.name for table in schema.tables]
             found = {counterpart(name, wanted, names) for name in wanted}

@@ -45,7 +45,7 @@ def make_way(
 
     Tables that the plan adopts are emptied later, when what hangs on them is set aside.
     """
-    existing = session.inspect()
+    existing = session.inspect_target()
     unfinished = is_unfinished(existing)
     if unfinished and not permission.replaces:
         raise Refused(
@@ -77,7 +77,7 @@ def make_way(
         raise Refused("Nothing was changed: the question was not answered with yes.")
     if unfinished:
         put_back(session, statements, ledger)
-        existing = session.inspect()
+        existing = session.inspect_target()
         dropped = [table for table in dropped if existing.table(table.name) is not None]
         views = [view for view in views if view in {found.name for found in existing.views}]
     if views:

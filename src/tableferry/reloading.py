@@ -57,7 +57,7 @@ def load_rejects(
         writer = cast(TargetSession, stack.enter_context(closing(dialects[1].open(target))))
         mine = _only_table(reader, source, options.selection)
         everything = reader.inspect()
-        theirs = table_like(mine.name, everything, writer.inspect(), dialects[1])
+        theirs = table_like(mine.name, everything, writer.inspect_target(), dialects[1])
         if theirs is None:
             raise Refused(f"{target} has no table {mine.name}.", hint="Migrate it first.")
         rules = parse_all(options.casts, dialects[1])

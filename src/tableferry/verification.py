@@ -94,8 +94,9 @@ def verify(
             everything = mine.inspect()
             require_tables(everything, source)
             schema = options.selection.apply(everything)
+            mine.require_readable(schema.tables)
             Offers(dialects[0], rules).require_matches(schema)
-            found = theirs.inspect()
+            found = theirs.inspect_target()
         outcomes: dict[TableName, TableOutcome] = {}
         beside: list[str] = []
         with clock.phase("verify"):

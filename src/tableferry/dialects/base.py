@@ -82,7 +82,16 @@ class Session(ABC):
 
     @abstractmethod
     def inspect(self) -> Schema:
-        """Every table of the database or, in PostgreSQL, of the schema."""
+        """Everything that the address covers, to be carried or to be named as left behind: the
+        whole database or, in PostgreSQL, the one schema where the address names one."""
+
+    def inspect_target(self) -> Schema:
+        """What stands where new tables go, just as it is; nothing in it is left behind."""
+        return self.inspect()
+
+    @abstractmethod
+    def require_readable(self, tables: Iterable[Table]) -> None:
+        """Raises Refused where this role may not read every row of one of these."""
 
     @abstractmethod
     def ranges(self, table: Table) -> tuple[Range, ...]:

@@ -1,21 +1,39 @@
-"""What a PostgreSQL schema holds, from the system catalogs (documentation, chapter 53)."""
+"""What a PostgreSQL database holds, from the system catalogs (documentation, chapter 53).
+
+A source is told in full: what can be carried, and by name what cannot. A target is told as it
+stands. Definitions are asked for with an empty search path, so that every name in them says which
+schema it means.
+"""
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
-from typing import Any
+from typing import TypeAlias
 
 import adbc_driver_postgresql.dbapi
 
-from tableferry.dialects.postgresql.connection import rows
+from tableferry.dialects.postgresql import losses
+from tableferry.dialects.postgresql.connection import rows, set_all
 from tableferry.dialects.postgresql.ddl import literal, qualified
+from tableferry.dialects.postgresql.objects import objects_left_behind
+from tableferry.dialects.postgresql.scope import covered, not_of_extension
+from tableferry.dialects.postgresql.sequences import (
+    Sequence,
+    after_largest,
+    is_numbered,
+    sequences,
+)
+from tableferry.dialects.postgresql.tables import Relation, Row, relations
+from tableferry.dialects.postgresql.usertypes import UserTypes
 from tableferry.model import (
     Check,
     Column,
     ForeignKey,
     Identity,
     Index,
+    IndexColumn,
     Key,
     Schema,
     Table,
@@ -23,142 +41,7 @@ from tableferry.model import (
     View,
 )
 
-PAGE_BYTES = 8192
-
-# What an application gives a table beyond columns, keys and indexes, each in words or NULL.
-_EXTRAS = (
-    "(SELECT 'a trigger' FROM pg_trigger x WHERE x.tgrelid = c.oid AND NOT x.tgisinternal LIMIT 1)",
-    "(SELECT 'a comment' FROM pg_description x WHERE x.objoid = c.oid "
-    "AND x.classoid = 'pg_class'::regclass LIMIT 1)",
-    "(SELECT 'a policy' FROM pg_policy x WHERE x.polrelid = c.oid LIMIT 1)",
-    "CASE WHEN c.relacl IS NOT NULL OR EXISTS (SELECT 1 FROM pg_attribute x "
-    "WHERE x.attrelid = c.oid AND x.attacl IS NOT NULL) THEN 'grants' END",
-    "(SELECT 'an insert rule' FROM pg_rewrite x WHERE x.ev_class = c.oid AND x.ev_type = '3' "
-    "LIMIT 1)",
-    "(SELECT 'a rule' FROM pg_rewrite x WHERE x.ev_class = c.oid AND x.ev_type <> '3' LIMIT 1)",
-    "(SELECT 'a domain' FROM pg_attribute x JOIN pg_type y ON y.oid = x.atttypid "
-    "WHERE x.attrelid = c.oid AND y.typtype = 'd' LIMIT 1)",
-    "(SELECT 'a collation' FROM pg_attribute x JOIN pg_type y ON y.oid = x.atttypid "
-    "WHERE x.attrelid = c.oid AND x.attcollation <> y.typcollation LIMIT 1)",
-    "(SELECT 'an identity ALWAYS' FROM pg_attribute x WHERE x.attrelid = c.oid "
-    "AND x.attidentity = 'a' LIMIT 1)",
-    "(SELECT 'an exclusion' FROM pg_constraint x WHERE x.conrelid = c.oid AND x.contype = 'x' "
-    "LIMIT 1)",
-    "(SELECT 'a comment on a constraint' FROM pg_constraint x JOIN pg_description y "
-    "ON y.objoid = x.oid AND y.classoid = 'pg_constraint'::regclass WHERE x.conrelid = c.oid "
-    "LIMIT 1)",
-    "(SELECT 'statistics' FROM pg_statistic_ext x WHERE x.stxrelid = c.oid LIMIT 1)",
-    "CASE WHEN c.reloptions IS NOT NULL THEN 'storage options' END",
-    "CASE WHEN c.relpersistence <> 'p' THEN 'no log' END",
-    "CASE WHEN c.relreplident <> 'd' THEN 'a replica identity' END",
-    "CASE WHEN c.reltablespace <> 0 THEN 'a tablespace' END",
-    "(SELECT 'heirs' FROM pg_inherits x JOIN pg_class y ON y.oid = x.inhrelid "
-    "WHERE x.inhparent = c.oid AND NOT y.relispartition LIMIT 1)",
-    "(SELECT 'inheritance' FROM pg_inherits x WHERE x.inhrelid = c.oid AND NOT c.relispartition "
-    "LIMIT 1)",
-    "CASE WHEN c.relrowsecurity THEN 'row-level security' END",
-    "CASE WHEN c.relkind = 'p' OR c.relispartition THEN 'partitions' END",
-)
-
-
-def inspect(connection: adbc_driver_postgresql.dbapi.Connection, schema: str) -> Schema:
-    """The schema's ordinary tables with columns, keys and sizes."""
-    own = f"n.nspname = {literal(schema)} AND c.relkind IN ('r', 'p')"
-    source = "pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace"
-    tables = rows(
-        connection,
-        "SELECT c.relname::text AS name, pg_relation_size(c.oid) AS size, "
-        "greatest(c.reltuples, 0)::int8 AS rows, "
-        f"concat_ws('|', {', '.join(_EXTRAS)}) AS extras, "
-        "array(SELECT x.relname::text FROM pg_index i JOIN pg_class x ON x.oid = i.indexrelid "
-        "WHERE i.indrelid = c.oid "
-        "AND NOT EXISTS (SELECT 1 FROM pg_constraint k WHERE k.conindid = i.indexrelid)) "
-        "AS indexes "
-        f"FROM {source} WHERE {own} ORDER BY c.relname",
-    )
-    columns = _grouped(
-        connection,
-        "SELECT c.relname::text AS owner, a.attname::text AS name, "
-        # Of a domain the type that it restricts: a cast to a domain cuts and rounds in silence.
-        "CASE WHEN t.typtype = 'd' THEN format_type(t.typbasetype, t.typtypmod) "
-        "ELSE format_type(a.atttypid, a.atttypmod) END AS declared, NOT a.attnotnull AS nullable, "
-        "a.attgenerated <> '' AS generated, a.attidentity <> '' AS identity, "
-        "coalesce(pg_get_expr(d.adbin, d.adrelid), '') AS expression "
-        f"FROM {source} JOIN pg_attribute a ON a.attrelid = c.oid "
-        "JOIN pg_type t ON t.oid = a.atttypid "
-        "LEFT JOIN pg_attrdef d ON d.adrelid = c.oid AND d.adnum = a.attnum "
-        f"WHERE {own} AND a.attnum > 0 AND NOT a.attisdropped ORDER BY c.relname, a.attnum",
-    )
-    keys = _grouped(
-        connection,
-        "SELECT c.relname::text AS owner, k.conname::text AS name, k.contype::text AS type, "
-        "coalesce(pc.relname::text, '') AS parent, "
-        "coalesce(pn.nspname::text, '') AS parent_schema, "
-        "array(SELECT a.attname::text FROM unnest(k.confkey) WITH ORDINALITY u(n, i) "
-        "JOIN pg_attribute a ON a.attrelid = k.confrelid AND a.attnum = u.n ORDER BY u.i) "
-        "AS parent_columns, k.confdeltype::text AS on_delete, k.confupdtype::text AS on_update, "
-        "k.condeferred AS deferred, "
-        "array(SELECT a.attname::text FROM unnest(k.conkey) WITH ORDINALITY u(n, i) "
-        "JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum = u.n ORDER BY u.i) AS columns "
-        f"FROM {source} JOIN pg_constraint k ON k.conrelid = c.oid "
-        "LEFT JOIN pg_class pc ON pc.oid = k.confrelid "
-        "LEFT JOIN pg_namespace pn ON pn.oid = pc.relnamespace "
-        f"WHERE {own} AND k.contype IN ('p', 'u', 'c', 'f') ORDER BY c.relname, k.conname",
-    )
-    views = rows(
-        connection,
-        "SELECT c.relname::text AS name FROM pg_class c JOIN pg_namespace n "
-        f"ON n.oid = c.relnamespace WHERE n.nspname = {literal(schema)} AND c.relkind = 'v' "
-        "ORDER BY c.relname",
-    )
-    return Schema(
-        tuple(
-            replace(
-                _table(TableName(schema, row["name"]), columns[row["name"]], keys[row["name"]]),
-                indexes=tuple(Index(name, ()) for name in row["indexes"]),
-                extras=tuple(filter(None, row["extras"].split("|"))),
-                rows=row["rows"],
-                size=row["size"],
-            )
-            for row in tables
-        ),
-        # Their queries are PostgreSQL's own business.
-        views=tuple(View(TableName(schema, row["name"]), "") for row in views),
-    )
-
-
-def _grouped(
-    connection: adbc_driver_postgresql.dbapi.Connection, query: str
-) -> dict[str, list[dict[str, Any]]]:
-    grouped: dict[str, list[dict[str, Any]]] = defaultdict(list)
-    for row in rows(connection, query):
-        grouped[row["owner"]].append(row)
-    return grouped
-
-
-def _table(name: TableName, columns: list[dict[str, Any]], keys: list[dict[str, Any]]) -> Table:
-    primary = next((key for key in keys if key["type"] == "p"), None)
-    identity = next((column["name"] for column in columns if column["identity"]), None)
-    return Table(
-        name=name,
-        columns=tuple(
-            Column(
-                name=column["name"],
-                declared=column["declared"],
-                nullable=column["nullable"],
-                default=None if column["generated"] else column["expression"] or None,
-                generated=column["expression"] if column["generated"] else "",
-            )
-            for column in columns
-        ),
-        primary_key=Key(tuple(primary["columns"]), primary["name"]) if primary else None,
-        uniques=tuple(Key(tuple(k["columns"]), k["name"]) for k in keys if k["type"] == "u"),
-        foreign_keys=tuple(_foreign_key(key) for key in keys if key["type"] == "f"),
-        checks=tuple(Check("", key["name"]) for key in keys if key["type"] == "c"),
-        identity=Identity(identity, 0) if identity else None,
-        locator="ctid",
-    )
-
+Connection: TypeAlias = adbc_driver_postgresql.dbapi.Connection
 
 # pg_constraint.confdeltype and confupdtype.
 _ACTIONS = {
@@ -169,8 +52,146 @@ _ACTIONS = {
     "d": "SET DEFAULT",
 }
 
+_VIEWS = (
+    "WITH {covered} SELECT s.schema::text, c.relname::text AS name, "
+    "pg_get_viewdef(c.oid) AS query, coalesce(c.reloptions::text, '') AS options, "
+    "array(SELECT a.attname::text FROM pg_attribute a WHERE a.attrelid = c.oid AND a.attnum > 0 "
+    "ORDER BY a.attnum) AS columns, "
+    "array(SELECT format_type(a.atttypid, a.atttypmod) FROM pg_attribute a "
+    "WHERE a.attrelid = c.oid AND a.attnum > 0 ORDER BY a.attnum) AS types "
+    "FROM pg_class c JOIN s ON s.oid = c.relnamespace WHERE c.relkind = 'v' "
+    f"AND {not_of_extension('pg_class', 'c.oid')} ORDER BY 1, 2"
+)
 
-def _foreign_key(key: dict[str, Any]) -> ForeignKey:
+
+def inspect(connection: Connection, schema: str | None) -> Schema:
+    """Everything that is covered: the one schema, or all that users have made."""
+    with _unambiguous(connection) as version:
+        found = relations(connection, schema, version)
+        types = UserTypes(connection, schema)
+        numbering = sequences(connection, schema, found)
+        kept = [relation for relation in found if losses.is_table(relation)]
+        identities = {r.name: _identity(connection, r, numbering) for r in kept}
+        tables = tuple(
+            _carried(_table(relation), relation, types, identities[relation.name])
+            for relation in kept
+        )
+        views = rows(connection, _VIEWS.format(covered=covered(schema)))
+        left = [
+            *losses.of_tables(found, {name: x.column for name, x in identities.items() if x}),
+            *losses.of_sequences(found, numbering),
+            *losses.of_views(views),
+            *objects_left_behind(connection, schema),
+        ]
+    used = (column["type"] for relation in kept for column in relation.columns)
+    return Schema(tables, tuple(left), tuple(map(_view, views)), types.wanted(used))
+
+
+def inspect_target(connection: Connection, schema: str) -> Schema:
+    """What stands in the schema that new tables go to. Materialised views are no tables there:
+    nothing can be loaded into them."""
+    with _unambiguous(connection) as version:
+        found = relations(connection, schema, version)
+        views = rows(connection, _VIEWS.format(covered=covered(schema)))
+    tables = tuple(_table(relation) for relation in found if relation.own["kind"] != "m")
+    return Schema(tables, views=tuple(map(_view, views)))
+
+
+@contextmanager
+def _unambiguous(connection: Connection) -> Iterator[int]:
+    """An empty search path for the length of the inspection; gives server_version_num. Where an
+    error ends the transaction, the server puts the settings back itself."""
+    settings = {"search_path": "", "jit": "off"}
+    before = ", ".join(f"current_setting({literal(name)}) AS {name}" for name in settings)
+    row = rows(
+        connection, f"SELECT current_setting('server_version_num')::int AS version, {before}"
+    )[0]
+    rows(connection, set_all(settings, local=True))
+    yield int(row["version"])
+    rows(connection, set_all({name: row[name] for name in settings}, local=True))
+
+
+def _table(relation: Relation) -> Table:
+    """The table as it stands, defaults that take the next value of a sequence included."""
+    keys = relation.constraints
+    primary = next((key for key in keys if key["type"] == "p"), None)
+    identity = next((c["name"] for c in relation.columns if c["identity"]), None)
+    own = relation.own
+    return Table(
+        name=relation.name,
+        columns=tuple(map(_column, relation.columns)),
+        primary_key=Key(tuple(primary["columns"]), primary["name"]) if primary else None,
+        uniques=tuple(Key(tuple(k["columns"]), k["name"]) for k in keys if k["type"] == "u"),
+        foreign_keys=tuple(_foreign_key(key) for key in keys if key["type"] == "f"),
+        checks=tuple(
+            Check(key["expression"], key["name"], valid=key["valid"])
+            for key in keys
+            if key["type"] == "c"
+        ),
+        indexes=tuple(map(_index, relation.indexes)),
+        identity=Identity(identity, 0) if identity else None,
+        comment=own["comment"],
+        rows=own["rows"],
+        size=own["size"],
+        extras=tuple(filter(None, own["extras"].split("|"))),
+        locator="ctid",
+    )
+
+
+def _carried(
+    table: Table, relation: Relation, types: UserTypes, identity: Identity | None
+) -> Table:
+    """The table as a source that is to be carried: what can be kept of it nowhere left out."""
+    enforced = {key["name"] for key in relation.constraints if key["enforced"]}
+    indexes = {index["name"] for index in relation.indexes if losses.is_kept(index)}
+    periods = {key["name"] for key in relation.constraints if key["period"]}
+    domains = [
+        check
+        for column in relation.columns
+        for check in types.checks(column["type"], column["name"])
+    ]
+    return replace(
+        table,
+        columns=tuple(
+            replace(
+                column,
+                user_type=types.name(row["type"]),
+                default=None if is_numbered(row) else column.default,
+            )
+            for column, row in zip(table.columns, relation.columns, strict=True)
+        ),
+        foreign_keys=tuple(
+            key for key in table.foreign_keys if key.name in enforced and key.name not in periods
+        ),
+        checks=(*(check for check in table.checks if check.name in enforced), *domains),
+        indexes=tuple(index for index in table.indexes if index.name in indexes),
+        identity=identity,
+    )
+
+
+def _column(row: Row) -> Column:
+    return Column(
+        name=row["name"],
+        declared=row["declared"],
+        nullable=row["nullable"],
+        default=None if row["generated"] else row["expression"] or None,
+        generated=row["expression"] if row["generated"] else "",
+        comment=row["comment"],
+        labels=tuple(row["labels"]),
+    )
+
+
+def _index(row: Row) -> Index:
+    terms = zip(row["columns"], row["descending"], row["expressions"], strict=True)
+    return Index(
+        row["name"],
+        tuple(IndexColumn(*term) for term in terms),
+        unique=row["unique"],
+        where=row["condition"],
+    )
+
+
+def _foreign_key(key: Row) -> ForeignKey:
     return ForeignKey(
         tuple(key["columns"]),
         TableName(key["parent_schema"], key["parent"]),
@@ -179,12 +200,37 @@ def _foreign_key(key: dict[str, Any]) -> ForeignKey:
         _ACTIONS[key["on_update"]],
         key["deferred"],
         key["name"],
+        valid=key["valid"],
     )
 
 
-def referring_from_outside(
-    connection: adbc_driver_postgresql.dbapi.Connection, tables: list[TableName]
-) -> list[str]:
+def _identity(
+    connection: Connection, relation: Relation, numbering: Mapping[int, Sequence]
+) -> Identity | None:
+    """The column that numbers itself, of several the one of the primary key."""
+    numbered = [column for column in relation.columns if is_numbered(column)]
+    if not numbered:
+        return None
+    primary = {n for key in relation.constraints if key["type"] == "p" for n in key["columns"]}
+    chosen = next((column for column in numbered if column["name"] in primary), numbered[0])
+    sequence = numbering.get(chosen["sequence"])
+    if sequence is not None and sequence.next_value is not None:
+        return Identity(chosen["name"], sequence.next_value)
+    if relation.own["readable"]:
+        return Identity(chosen["name"], after_largest(connection, relation, chosen["name"]))
+    return Identity(chosen["name"], 1)
+
+
+def _view(row: Row) -> View:
+    return View(
+        TableName(row["schema"], row["name"]),
+        row["query"].strip().rstrip(";"),
+        tuple(row["columns"]),
+        tuple(row["types"]),
+    )
+
+
+def referring_from_outside(connection: Connection, tables: Iterable[TableName]) -> list[str]:
     """Foreign keys of other tables that point to these: such as "orders.orders_item_fkey"."""
     listed = ", ".join(f"{literal(qualified(name))}::regclass" for name in tables)
     found = rows(
@@ -194,3 +240,27 @@ def referring_from_outside(
         "ORDER BY 1",
     )
     return [row["name"] for row in found]
+
+
+def partitioned(connection: Connection) -> frozenset[TableName]:
+    """The partitioned tables of the database, whose rows are those of their partitions."""
+    found = rows(
+        connection,
+        "SELECT n.nspname::text AS schema, c.relname::text AS name FROM pg_class c "
+        "JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.relkind = 'p'",
+    )
+    return frozenset(TableName(row["schema"], row["name"]) for row in found)
+
+
+def pages(connection: Connection, table: TableName) -> int:
+    """Pages of the table, or of the largest of its partitions: a range of pages is read of each of
+    them. 0 where a partition is a foreign table, which has none."""
+    name = literal(qualified(table))
+    row = rows(
+        connection,
+        f"SELECT greatest(pg_relation_size({name}::regclass), max(pg_relation_size(c.oid))) "
+        "/ current_setting('block_size')::int AS pages, "
+        "coalesce(bool_or(c.relkind = 'f'), false) AS foreign_rows "
+        f"FROM pg_partition_tree({name}::regclass) p JOIN pg_class c ON c.oid = p.relid",
+    )[0]
+    return 0 if row["foreign_rows"] else int(row["pages"])

@@ -30,6 +30,12 @@ def qualified(name: TableName) -> str:
     return f"{quote(name.schema)}.{quote(name.name)}"
 
 
+def rows_of(table: TableName, *, partitioned: bool) -> str:
+    """What a query reads a table's own rows from: not those of tables that inherit from it, but
+    those of its partitions, since it has none but theirs ("Inheritance", section 5.11)."""
+    return qualified(table) if partitioned else f"ONLY {qualified(table)}"
+
+
 def names(columns: Iterable[str]) -> str:
     return ", ".join(map(quote, columns))
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Generator, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 
@@ -13,7 +13,7 @@ from tableferry import temporal
 from tableferry.dialects.base import Batch, Endpoint, TargetSession
 from tableferry.dialects.postgresql import aside, catalog
 from tableferry.dialects.postgresql import connection as postgres
-from tableferry.dialects.postgresql.ddl import literal, qualified
+from tableferry.dialects.postgresql.ddl import literal, qualified, rows_of
 from tableferry.dialects.postgresql.values import misfits, reading, storing
 from tableferry.errors import DatabaseError, MisfitFound, Refused
 from tableferry.model import (
@@ -57,6 +57,8 @@ class PostgresSession(TargetSession):
         self._endpoint = endpoint
         self._schema = postgres.address_of(endpoint).schema or "public"
         self._holds_run_lock = False
+        # Asked for when rows are first read. A run creates no such table itself.
+        self._partitioned: frozenset[TableName] | None = None
         self._connection = postgres.connect(endpoint)
         try:
             self._begin()
@@ -225,20 +227,55 @@ class PostgresSession(TargetSession):
         return f"postgresql {row['server']}/{row['database']}/{self._schema}"
 
     def inspect(self) -> Schema:
+        covered = postgres.address_of(self._endpoint).schema or None
         with postgres.errors(self._endpoint):
-            return catalog.inspect(self._connection, self._schema)
+            return catalog.inspect(self._connection, covered)
+
+    def inspect_target(self) -> Schema:
+        with postgres.errors(self._endpoint):
+            return catalog.inspect_target(self._connection, self._schema)
+
+    def require_readable(self, tables: Iterable[Table]) -> None:
+        listed = ", ".join(f"({literal(qualified(table.name))}::regclass)" for table in tables)
+        found = self.rows(
+            "SELECT c.oid::regclass::text AS name, row_security_active(c.oid) AS hidden "
+            f"FROM (VALUES {listed}) AS v(oid) JOIN pg_class c ON c.oid = v.oid "
+            "WHERE row_security_active(c.oid) OR NOT has_table_privilege(c.oid, 'SELECT') "
+            "OR NOT has_schema_privilege(c.relnamespace, 'USAGE') ORDER BY 1"
+        )
+        if not found:
+            return
+        names = ", ".join(str(row["name"]) for row in found)
+        if any(row["hidden"] for row in found):
+            raise Refused(
+                f"Row-level security hides rows of {names} from this role of {self._endpoint}.",
+                hint="Connect as the owner of the tables, or as a role with BYPASSRLS.",
+            )
+        raise Refused(
+            f"This role may not read {names} of {self._endpoint}.",
+            hint="GRANT SELECT on the tables and USAGE on their schema, or leave them out with "
+            "--exclude.",
+        )
+
+    def _rows_of(self, table: TableName) -> str:
+        """What a query reads the table's own rows from; see ddl.rows_of."""
+        if self._partitioned is None:
+            with postgres.errors(self._endpoint):
+                self._partitioned = catalog.partitioned(self._connection)
+        return rows_of(table, partitioned=table in self._partitioned)
 
     def count(self, table: TableName) -> int:
+        source = self._rows_of(table)
         # Off only for this statement: a damaged index must not answer for the table.
         with postgres.errors(self._endpoint, f"table {table}"):
             postgres.run(self._connection, postgres.set_all(_NO_INDEX, local=True))
-            query = f"SELECT count(*) AS n FROM {qualified(table)}"
+            query = f"SELECT count(*) AS n FROM {source}"
             return int(postgres.rows(self._connection, query)[0]["n"])
 
     def find(
         self, table: TableName, condition: str, shown: tuple[str, ...], most: int
     ) -> tuple[int, tuple[tuple[str, ...], ...]]:
-        source = f"{qualified(table)} AS t WHERE {condition}"
+        source = f"{self._rows_of(table)} AS t WHERE {condition}"
         count = int(str(self.rows(f"SELECT count(*) AS n FROM {source}")[0]["n"]))
         if not count or not most:
             return count, ()
@@ -249,9 +286,8 @@ class PostgresSession(TargetSession):
         return count, tuple(tuple(row["cells"]) for row in found)
 
     def ranges(self, table: Table) -> tuple[Range, ...]:
-        query = f"SELECT pg_relation_size({literal(qualified(table.name))}) AS n"
         with postgres.errors(self._endpoint, f"table {table.name}"):
-            pages = int(postgres.rows(self._connection, query)[0]["n"]) // catalog.PAGE_BYTES
+            pages = catalog.pages(self._connection, table.name)
         bounds = list(range(_RANGE_PAGES, pages - _RANGE_PAGES // 2, _RANGE_PAGES))
         return ranges_at(bounds)
 
@@ -259,7 +295,7 @@ class PostgresSession(TargetSession):
         readings = [reading(column) for column in scan.columns]
         what = f"table {scan.table}"
         values = ", ".join(r.expression for r in readings)
-        query = f"SELECT {values} FROM {qualified(scan.table)} AS t{_where(scan, part)}"
+        query = f"SELECT {values} FROM {self._rows_of(scan.table)} AS t{_where(scan, part)}"
         with self._connection.cursor() as cursor:
             with postgres.errors(self._endpoint, what):
                 cursor.execute(query)

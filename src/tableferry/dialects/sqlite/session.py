@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 
@@ -64,6 +64,9 @@ class SqliteSession(Session, Surveyor):
     def inspect(self) -> Schema:
         with sqlite.errors(self._path):
             return catalog.inspect(self._connection)
+
+    def require_readable(self, tables: Iterable[Table]) -> None:
+        """Whoever may open the file may read all of it."""
 
     def count(self, table: TableName) -> int:
         query = f"SELECT count(*) AS n FROM {quote(table.name)} NOT INDEXED"
