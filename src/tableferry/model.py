@@ -180,7 +180,8 @@ class Table:
 @dataclass(frozen=True, slots=True)
 class View:
     """``select`` is the query in the SQL of its side; ``columns`` are names given to its columns,
-    where the definition lists any; ``types`` are theirs, where the catalog knows them."""
+    where the definition lists any. ``types``: what format_type() calls the types of its columns,
+    () where the catalog does not tell."""
 
     name: TableName
     select: str

@@ -24,8 +24,15 @@ So who uses a translation over data that exist compares its results on both side
 
 from __future__ import annotations
 
+from functools import partial
+
+from tableferry.expressions import (
+    postgresql_to_sqlite,
+    within_postgresql,
+    within_sqlite,
+)
 from tableferry.expressions.defaults import translate_default
-from tableferry.expressions.model import Field, Relation, Untranslatable, View
+from tableferry.expressions.model import Field, Relation, Translator, Untranslatable, View
 from tableferry.expressions.sqlite_to_postgresql import (
     translate_check,
     translate_generated,
@@ -37,6 +44,7 @@ from tableferry.expressions.views import translate_view
 __all__ = [
     "Field",
     "Relation",
+    "Translator",
     "Untranslatable",
     "View",
     "translate_check",
@@ -45,4 +53,51 @@ __all__ = [
     "translate_index_term",
     "translate_predicate",
     "translate_view",
+    "translator",
 ]
+
+_TRANSLATORS = {
+    ("sqlite", "postgresql"): Translator(
+        translate_check,
+        translate_default,
+        translate_generated,
+        translate_index_term,
+        translate_predicate,
+        translate_view,
+    ),
+    ("postgresql", "sqlite"): Translator(
+        postgresql_to_sqlite.translate_check,
+        postgresql_to_sqlite.translate_default,
+        postgresql_to_sqlite.translate_generated,
+        postgresql_to_sqlite.translate_index_term,
+        postgresql_to_sqlite.translate_predicate,
+        postgresql_to_sqlite.translate_view,
+    ),
+    ("sqlite", "sqlite"): Translator(
+        within_sqlite.translate_check,
+        within_sqlite.translate_default,
+        within_sqlite.translate_generated,
+        within_sqlite.translate_index_term,
+        within_sqlite.translate_predicate,
+        within_sqlite.translate_view,
+    ),
+}
+
+
+def translator(source: str, target: str, types: frozenset[str] = frozenset()) -> Translator:
+    """What takes SQL from a dialect to another, or to another database of the same dialect;
+    ``source`` and ``target`` are "sqlite" or "postgresql".
+
+    types: user-defined types, as format_type() writes them, that the target has as well; they
+    count between two PostgreSQL databases only. Raises KeyError for an unknown dialect.
+    """
+    if (source, target) != ("postgresql", "postgresql"):
+        return _TRANSLATORS[source, target]
+    return Translator(
+        partial(within_postgresql.translate_check, types=types),
+        partial(within_postgresql.translate_default, types=types),
+        partial(within_postgresql.translate_generated, types=types),
+        partial(within_postgresql.translate_index_term, types=types),
+        partial(within_postgresql.translate_predicate, types=types),
+        partial(within_postgresql.translate_view, types=types),
+    )

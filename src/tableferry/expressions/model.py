@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Protocol
 
 from tableferry.model import Kind, TableName
 from tableferry.sql import fold
@@ -27,12 +29,21 @@ class Untranslatable(Exception):
 class Field:
     """A column that expressions may name.
 
-    name: the column's name in the target. kind: its kind in the target. collation: "" or BINARY,
-    NOCASE or RTRIM, of the source's column. original: its name in the source, "" where it is the
-    same. affinity: INTEGER, REAL, NUMERIC, TEXT, BLOB, or NONE for the result of an expression;
-    "" is what columns of this kind usually have. mixed: the source's values are of several storage
-    classes (they were merged), so that nothing can be said of expressions over them.
-    approximate: the last digits depend on the order in which numbers were added.
+    name: the column's name in the target. kind: the kind of its values. original: its name in the
+    source, "" where it is the same. mixed: the source's values are of several storage classes (they
+    were merged), so that nothing can be said of expressions over them. approximate: the last digits
+    depend on the order in which numbers were added.
+
+    collation: that of the source's column. In SQLite "" or BINARY, NOCASE, RTRIM; in PostgreSQL ""
+    is one of which nothing is known but that it tells unequal texts apart, and C or POSIX (also
+    where it is the database's default) lets text be ordered and changed in case.
+
+    affinity, of a column of SQLite: INTEGER, REAL, NUMERIC, TEXT, BLOB, or NONE for the result of
+    an expression; "" is what columns of this kind usually have.
+
+    declared, of a column of PostgreSQL: its type as format_type() writes it, such as "real" or
+    "character(3)"; "" where that is not known, and then less is translated. labels: those of an
+    enum; () for other types.
     """
 
     name: str
@@ -42,6 +53,8 @@ class Field:
     affinity: str = ""
     mixed: bool = False
     approximate: bool = False
+    declared: str = ""
+    labels: tuple[str, ...] = ()
 
     @property
     def source_name(self) -> str:
@@ -54,11 +67,16 @@ class Field:
 
 @dataclass(frozen=True, slots=True)
 class Relation:
-    """A table or view: ``name`` in the target, ``original`` in the source ("" for the same)."""
+    """A table or view: ``name`` in the target, ``original`` in the source ("" for the same).
+
+    schema: the source's schema; it has to be known where a view of PostgreSQL names the table
+    together with its schema.
+    """
 
     name: TableName
     fields: tuple[Field, ...]
     original: str = ""
+    schema: str = ""
 
     @property
     def source_name(self) -> str:
@@ -72,7 +90,61 @@ class Relation:
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """A translated view: the SELECT for CREATE VIEW … AS, and what its columns are."""
+    """A translated view: the SELECT for CREATE VIEW … AS, and what its columns are.
+
+    fields: () where a view goes over as it is and nobody knows what its columns hold.
+    """
 
     sql: str
     fields: tuple[Field, ...]
+
+
+class TranslateExpression(Protocol):
+    """A check or predicate of a table: its text and the table."""
+
+    def __call__(self, text: str, relation: Relation, /) -> str: ...
+
+
+class TranslateDefault(Protocol):
+    """A default's text, for a column of this kind."""
+
+    def __call__(self, text: str, kind: Kind, /) -> str: ...
+
+
+class TranslateGenerated(Protocol):
+    """A generated column's text, the table, and the column's kind."""
+
+    def __call__(self, text: str, relation: Relation, kind: Kind, /) -> str: ...
+
+
+class TranslateIndexTerm(Protocol):
+    """A term of an index, the table, and the collation that the index itself names ("")."""
+
+    def __call__(self, text: str, relation: Relation, collation: str = "", /) -> str: ...
+
+
+class TranslateView(Protocol):
+    """A view's SELECT over ``relations`` (the source's tables, and its views that were translated
+    before, by their names); ``columns``: the names that the view's columns are to have, () for
+    those of the SELECT. ``kinds``: the kinds of its columns, where a catalog tells."""
+
+    def __call__(
+        self,
+        select: str,
+        relations: Mapping[str, Relation],
+        columns: tuple[str, ...] = (),
+        kinds: tuple[Kind, ...] = (),
+        /,
+    ) -> View: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Translator:
+    """What takes SQL from one database to another. Each function raises Untranslatable."""
+
+    check: TranslateExpression
+    default: TranslateDefault
+    generated: TranslateGenerated
+    index_term: TranslateIndexTerm
+    predicate: TranslateExpression
+    view: TranslateView

@@ -29,6 +29,7 @@ from tableferry.expressions.terms import (
     described,
     unified,
 )
+from tableferry.model import Kind
 from tableferry.sql import fold, quote
 
 _NAME_BYTES = 63
@@ -60,10 +61,14 @@ class _Output:
 
 
 def translate_view(
-    select: str, relations: Mapping[str, Relation], columns: tuple[str, ...] = ()
+    select: str,
+    relations: Mapping[str, Relation],
+    columns: tuple[str, ...] = (),
+    known_kinds: tuple[Kind, ...] = (),
 ) -> View:
     """A view's SELECT, over ``relations`` by the lower-case names of the source: its tables, and
     its views that were translated before. ``columns``: the names that CREATE VIEW itself gives.
+    ``known_kinds`` are found out here, and not taken from anywhere.
 
     Raises Untranslatable.
     """

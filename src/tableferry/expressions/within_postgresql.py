@@ -1,0 +1,44 @@
+"""PostgreSQL's expressions and views for another PostgreSQL."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from tableferry.expressions.model import Relation, Untranslatable, View
+from tableferry.model import Kind
+
+_REASON = "SQL is not translated in this direction yet"
+
+
+def translate_check(text: str, relation: Relation, types: frozenset[str] = frozenset()) -> str:
+    raise Untranslatable(_REASON)
+
+
+def translate_default(text: str, kind: Kind, types: frozenset[str] = frozenset()) -> str:
+    raise Untranslatable(_REASON)
+
+
+def translate_generated(
+    text: str, relation: Relation, kind: Kind, types: frozenset[str] = frozenset()
+) -> str:
+    raise Untranslatable(_REASON)
+
+
+def translate_index_term(
+    text: str, relation: Relation, collation: str = "", types: frozenset[str] = frozenset()
+) -> str:
+    raise Untranslatable(_REASON)
+
+
+def translate_predicate(text: str, relation: Relation, types: frozenset[str] = frozenset()) -> str:
+    raise Untranslatable(_REASON)
+
+
+def translate_view(
+    select: str,
+    relations: Mapping[str, Relation],
+    columns: tuple[str, ...] = (),
+    kinds: tuple[Kind, ...] = (),
+    types: frozenset[str] = frozenset(),
+) -> View:
+    raise Untranslatable(_REASON)
