@@ -77,7 +77,7 @@ def subject(sqlite: Path, url: str, ranges: int) -> Subject:
     session = dialect_of(source).open(source)
     try:
         tables = tuple(t for t in session.inspect().tables if t.name.name == TABLE)
-        offers = Offers(dialect_of(source))
+        offers = Offers(dialect_of(source), dialect_of(target))
         plan: Plan = make_plan(
             Schema(tables), offers, Destination(dialect_of(target), SCHEMA), Known()
         )
@@ -96,9 +96,9 @@ def copy(subject: Subject, workers: ProcessPoolExecutor) -> Copied:
         statements = dialect_of(subject.target).statements
         table = subject.table.target
         if session.inspect().table(table.name) is not None:
-            session.execute(statements.drop_tables([table.name]))
+            session.execute(*statements.drop_tables([table.name]))
         ledger.create(session, {})
-        session.execute(statements.create_table(table))
+        session.execute(*statements.create_table(table))
         ledger.begin_table(session, table.name, subject.table.generation)
         session.commit()
         session.execute("CHECKPOINT")

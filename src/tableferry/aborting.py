@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import closing
-from typing import cast
 
 from tableferry.dialects import dialect_of
 from tableferry.dialects.base import Endpoint, Statements, TargetSession
@@ -23,7 +22,22 @@ def abort(target: Endpoint, confirm: Callable[[str], bool]) -> str:
     Raises Refused where there is none, or the question is not answered with yes.
     """
     dialect = dialect_of(target)
-    with closing(cast(TargetSession, dialect.open(target))) as session:
+    with dialect.stage(target) as stage:
+        if stage.unfinished:
+            if not confirm("This gives up the unfinished run: all that it has written."):
+                raise Refused("Nothing was changed: the question was not answered with yes.")
+            stage.discard()
+            return "The unfinished run is given up: the target is as it was."
+        return _abort_in(stage.open(), dialect.statements, target, confirm)
+
+
+def _abort_in(
+    opened: TargetSession,
+    statements: Statements,
+    target: Endpoint,
+    confirm: Callable[[str], bool],
+) -> str:
+    with closing(opened) as session:
         session.lock_run()
         if not is_unfinished(session.inspect_target()):
             raise Refused(f"{target} holds no unfinished run.")
@@ -31,7 +45,7 @@ def abort(target: Endpoint, confirm: Callable[[str], bool]) -> str:
         left = ledger.unfinished(session)
         if not confirm(_question(left)):
             raise Refused("Nothing was changed: the question was not answered with yes.")
-        put_back(session, dialect.statements, ledger)
+        put_back(session, statements, ledger)
         session.commit_for_good()
     return _done(left)
 
@@ -49,21 +63,18 @@ def put_back(session: TargetSession, statements: Statements, ledger: Ledger) -> 
     ledger.drop(session)
     made_views = [name for name in left.views if name in views]
     if made_views:
-        session.execute(statements.drop_views(made_views))
+        session.execute(*statements.drop_views(made_views))
     made = [name for name in left.made if name in tables]
     if made:
-        session.execute(statements.drop_tables(made))
+        session.execute(*statements.drop_tables(made))
     back = [statement for statement, _ in left.aside]
     adopted = [name for name in left.adopted if name in tables]
     if adopted:
         # What the run had put back already goes once more: nothing may fire, or refer.
         away, more = session.set_aside(adopted)
-        for statement in away:
-            session.execute(statement)
-        session.execute(statements.empty_tables(adopted))
+        session.execute(*away, *statements.empty_tables(adopted))
         back += [each.statement for each in more if each.statement not in back]
-    for statement in back:
-        session.execute(statement)
+    session.execute(*back)
 
 
 def _question(left: Unfinished) -> str:

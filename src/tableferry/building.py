@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Protocol, TypeAlias
 
-from tableferry.dialects.base import Endpoint, TargetSession
+from tableferry.dialects.base import Endpoint, Script, TargetSession
 from tableferry.errors import DatabaseError, RunFailed
 from tableferry.jobs import Urgency
 from tableferry.model import (
@@ -76,13 +76,13 @@ Exclude: TypeAlias = Callable[[TablePlan, Mapping[RowHash, Exclusion]], bool]
 
 @dataclass(frozen=True, slots=True)
 class _Step:
-    """A statement, what it makes, and which rows may be in its way.
+    """Statements, what they make, and which rows may be in their way.
 
     ``breaking`` is the condition of those rows in the target, ``original`` in the source where it
     can be told there.
     """
 
-    statement: str
+    script: Script
     makes: LeftBehind
     breaking: str = ""
     original: str = ""
@@ -90,7 +90,9 @@ class _Step:
     # A column of the source that is part of the rule, for rows that are set aside by it.
     column: str = ""
     # What takes it away again where the two sides disagree on it.
-    undo: str = ""
+    undo: Script = ()
+    # Whether the statements themselves fail on rows that break the rule.
+    proves: bool = True
 
 
 class Building:
@@ -151,7 +153,7 @@ class Building:
         ]
         for key, named, what in keys:
             yield _Step(
-                self._statements.add_key(target.name, key, primary=what == "primary key"),
+                self._statements.add_key(target, key, primary=what == "primary key"),
                 LeftBehind(what, ", ".join(named.columns), source.name.name, ""),
                 self._statements.breaking_unique(target.name, _as_index(key)),
                 column=named.columns[0],
@@ -165,6 +167,7 @@ class Building:
                 self._statements.breaking_check(check),
                 f"NOT ({named.expression})",
                 column=table.source.columns[0].name,
+                proves=self._statements.PROVES,
             )
 
     # Indexes
@@ -242,8 +245,7 @@ class Building:
     ) -> None:
         key, named = pair
         makes = _foreign_key_of(table, key)
-        statement = self._statements.add_foreign_key(table.target.name, key)
-        if not self._built(makes, statement):
+        if not self._built(makes, self._statements.add_foreign_key(table.target.name, key)):
             return
         step = _Step(
             self._statements.validate_foreign_key(table.target.name, key),
@@ -252,7 +254,8 @@ class Building:
             # Both databases read this condition alike, each with its own equality.
             self._statements.breaking_foreign_key(named) if not self.rows_set_aside else "",
             consequence=_UNPROVEN,
-            undo=self._statements.drop_constraint(table.target.name, key.name),
+            undo=self._statements.drop_foreign_key(table.target.name, key),
+            proves=self._statements.PROVES,
         )
         self._try(table, step, Urgency.INDEX, add, lambda: None)
 
@@ -266,7 +269,7 @@ class Building:
                 self._session.commit()
                 continue
             makes = LeftBehind(back.what, back.name, table.source.name.name, "")
-            step = _Step(back.statement, makes, back.breaking, consequence=_UNPROVEN)
+            step = _Step((back.statement,), makes, back.breaking, consequence=_UNPROVEN)
             self._try(table, step, Urgency.INDEX, add, lambda: None)
 
     # What belongs to the whole
@@ -281,7 +284,8 @@ class Building:
                     makes = LeftBehind("default", named.name, table.source.name.name, "")
                     self._built(makes, statements.set_default(table.target.name, column))
             for statement in statements.comments(table.target):
-                self._built(LeftBehind("comment", "", table.source.name.name, ""), statement)
+                makes = LeftBehind("comment", "", table.source.name.name, "")
+                self._built(makes, (statement,))
         for view in plan.views:
             makes = LeftBehind("view", view.source.name, view.source.name, "")
             self._built(makes, statements.create_view(view))
@@ -289,8 +293,10 @@ class Building:
             if table.adopted:
                 self._continue_sequences(table)
             elif table.target.identity is not None:
-                self._session.execute(statements.add_identity(table.target))
-                self._session.execute(statements.set_next_identity(table.target))
+                self._session.execute(
+                    *statements.add_identity(table.target),
+                    *statements.set_next_identity(table.target),
+                )
         # Other sessions read what was made next.
         self._session.commit()
 
@@ -310,7 +316,7 @@ class Building:
 
     def withdraw_view(self, view: ViewPlan, reason: str) -> None:
         """Drops a view that does not show what the source's shows, and those that build on it."""
-        self._session.execute(self._statements.drop_view_and_dependents(view.target))
+        self._session.execute(*self._statements.drop_view_and_dependents(view.target))
         self.left_behind.append(LeftBehind("view", view.source.name, view.source.name, reason))
 
     def hand_over(self, plan: Plan) -> None:
@@ -322,18 +328,17 @@ class Building:
                 left = LeftBehind("view", view.source.name, view.source.name, reason)
                 self.left_behind.append(left)
         made = replace(plan, views=self.created(plan.views))
-        for statement in handing_over(made, self._statements, self._schema, self._roles):
-            self._session.execute(statement)
+        self._session.execute(*handing_over(made, self._statements, self._schema, self._roles))
 
     def created(self, views: Iterable[ViewPlan]) -> tuple[ViewPlan, ...]:
         """Of the views, those that the target did not refuse."""
         lost = {left.name for left in self.left_behind if left.what == "view"}
         return tuple(view for view in views if view.source.name not in lost)
 
-    def _built(self, makes: LeftBehind, statement: str) -> bool:
-        """Runs a quick statement at once, in a transaction of its own."""
+    def _built(self, makes: LeftBehind, script: Script) -> bool:
+        """Runs quick statements at once, in a transaction of their own."""
         try:
-            self._session.execute(statement)
+            self._session.execute(*script)
             self._session.commit()
         except DatabaseError as error:
             self._session.rollback()
@@ -346,6 +351,10 @@ class Building:
     def _try(
         self, table: TablePlan, step: _Step, urgency: Urgency, add: AddJob, then: Then
     ) -> None:
+        if not step.proves:
+            self._try_unproven(table, step, urgency, add, then)
+            return
+
         def refused(error: Exception) -> None:
             _require_named(error)
             broken = isinstance(error, DatabaseError) and error.sqlstate.startswith(_BROKEN)
@@ -361,11 +370,45 @@ class Building:
                     self._leave(step.makes, error)
                     then()
 
-            shown = _shown(table)
-            job = FindRows(self._target, table.target.name, step.breaking, shown)
+            job = FindRows(self._target, table.target.name, step.breaking, _shown(table))
             add(find_rows, job, found, urgency)
 
-        job = RunStatements(self._target, (step.statement,), f"table {table.target.name}")
+        self._run(table, step, urgency, add, then, refused)
+
+    def _try_unproven(
+        self, table: TablePlan, step: _Step, urgency: Urgency, add: AddJob, then: Then
+    ) -> None:
+        """Looks first for rows that break the rule: to add it would tell of none."""
+
+        def found(result: _Found) -> None:
+            if result[0]:
+                self._violated(table, step, result, add, then)
+            else:
+                self._run(table, step, urgency, add, then, refused)
+
+        def refused(error: Exception) -> None:
+            self._leave(step.makes, error)
+            then()
+
+        if self._rowless:
+            self._run(table, step, urgency, add, then, refused)
+            return
+        job = FindRows(self._target, table.target.name, step.breaking, _shown(table))
+        add(find_rows, job, found, urgency, refused)
+
+    def _run(
+        self,
+        table: TablePlan,
+        step: _Step,
+        urgency: Urgency,
+        add: AddJob,
+        then: Then,
+        refused: Callable[[Exception], None],
+    ) -> None:
+        if not step.script:
+            then()
+            return
+        job = RunStatements(self._target, step.script, f"table {table.target.name}")
         add(run_statements, job, lambda _: then(), urgency, refused)
 
     def _violated(
@@ -417,7 +460,7 @@ class Building:
             return
         for key, named in zip(table.target.foreign_keys, table.source.foreign_keys, strict=True):
             step = _Step(
-                "",
+                (),
                 _foreign_key_of(table, key),
                 self._statements.breaking_foreign_key(key),
                 self._statements.breaking_foreign_key(named),

@@ -11,8 +11,8 @@ from __future__ import annotations
 
 import fnmatch
 import re
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 from tableferry.conversions import METHODS
 from tableferry.dialects.base import Dialect
@@ -93,9 +93,11 @@ def _method(kind: Kind, method: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Offers:
-    """What each column of the source may be read as: the rules' word first, then the dialect's."""
+    """What each column of the source may be read as: the rules' word first, then the dialect's, as
+    far as the target takes it."""
 
     source: Dialect
+    target: Dialect
     rules: tuple[CastRule, ...] = ()
     # Of tables that are there already: what their columns demand, by the source's names.
     demands: Mapping[TableName, Mapping[str, tuple[Candidate, ...]]] = field(default_factory=dict)
@@ -105,11 +107,24 @@ class Offers:
         if table.name in self.demands:
             own = self.demands[table.name][column.name]
             ruled = [candidate for candidate in ruled if candidate.kind == own[0].kind]
+        elif self.alike:
+            own = self.source.own_candidates(column)
         else:
-            own = self.source.candidates(column)
+            own = tuple(c for c in self.source.candidates(column) if self.target.takes(c.kind))
         if not ruled:
             return own
         return (ruled[-1], *(candidate for candidate in own if candidate != ruled[-1]))
+
+    @property
+    def alike(self) -> bool:
+        """Whether a column of the source can be one of the target as it was declared."""
+        return self.source.name == self.target.name
+
+    def kinds_of(self, types: Iterable[str]) -> tuple[Kind, ...]:
+        """What columns of these types would be read as."""
+        unruled = replace(self, rules=(), demands={})
+        nowhere = Table(TableName("", ""), ())
+        return tuple(unruled(nowhere, Column("", declared))[0].kind for declared in types)
 
     def require_matches(self, schema: Schema) -> None:
         """Raises UsageError for a rule that concerns no column: it is most likely misspelled."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from tableferry.errors import MisfitFound, RunFailed
+from tableferry.kinds import NUMBER
 from tableferry.model import Example, Survey, TableOutcome, TablePlan
 
 
@@ -15,7 +16,8 @@ def declared_types_kept(plan: TablePlan, survey: Survey) -> Survey:
         survey,
         findings=tuple(
             (replace(findings[0], misfits=0), *findings[1:])
-            if column.typed or findings[0].candidate.ruled
+            if findings[0].candidate.kind != NUMBER
+            and (column.typed or findings[0].candidate.ruled)
             else findings
             for column, findings in zip(plan.source.columns, survey.findings, strict=True)
         ),

@@ -11,7 +11,7 @@ import itertools
 from collections.abc import Callable
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
 from dataclasses import dataclass, field
-from enum import IntEnum
+from enum import Enum, IntEnum
 from typing import Any
 
 
@@ -27,6 +27,18 @@ class Urgency(IntEnum):
     FINISH = 4
 
 
+class Access(Enum):
+    """What a job does to a target that one at a time can write, and none can read meanwhile."""
+
+    NONE = 0
+    READ = 1
+    WRITE = 2
+
+
+def _no_access(_: Any) -> Access:
+    return Access.NONE
+
+
 @dataclass(order=True)
 class _Job:
     order: tuple[int, int, int]
@@ -34,12 +46,23 @@ class _Job:
     argument: Any = field(compare=False)
     then: Callable[[Any], None] = field(compare=False)
     failed: Callable[[Exception], None] | None = field(compare=False)
+    access: Access = field(compare=False)
 
 
 class Jobs:
-    def __init__(self, executor: Executor, at_once: int) -> None:
+    """``access`` tells what a job's argument makes of a target that takes one writer; None where
+    it takes as many as come. What such a target waits for goes first: the rest has other work
+    beside it."""
+
+    def __init__(
+        self,
+        executor: Executor,
+        at_once: int,
+        access: Callable[[Any], Access] = _no_access,
+    ) -> None:
         self._executor = executor
-        self._at_once = at_once
+        self.at_once = at_once
+        self._access = access
         self._waiting: list[_Job] = []
         self._running: dict[Future[Any], _Job] = {}
         self._numbers = itertools.count()
@@ -58,8 +81,10 @@ class Jobs:
 
         ``then`` gets the result; ``failed`` may deal with an error, or raise it again to end all.
         """
-        order = (int(urgency), -size, next(self._numbers))
-        heapq.heappush(self._waiting, _Job(order, task, argument, then, failed))
+        access = self._access(argument)
+        first = -1 if access is Access.WRITE else int(urgency)
+        order = (first, -size, next(self._numbers))
+        heapq.heappush(self._waiting, _Job(order, task, argument, then, failed, access))
 
     def withdraw(self, unwanted: Callable[[Any], bool]) -> int:
         """Drops the waiting jobs whose argument is unwanted; answers how many."""
@@ -72,12 +97,26 @@ class Jobs:
     def run(self) -> None:
         """Until no job is left. Raises the first error that no job deals with."""
         while self._waiting or self._running:
-            while self._waiting and len(self._running) < self._at_once:
-                job = heapq.heappop(self._waiting)
+            while len(self._running) < self.at_once and (job := self._next()) is not None:
                 self._running[self._executor.submit(job.task, job.argument)] = job
             done, _ = wait(self._running, return_when=FIRST_COMPLETED)
             for future in done:
                 self._conclude(self._running.pop(future), future)
+
+    def _next(self) -> _Job | None:
+        """The most urgent waiting job that need not wait for one that is running."""
+        running = {job.access for job in self._running.values()}
+        passed = []
+        found = None
+        while self._waiting and found is None:
+            job = heapq.heappop(self._waiting)
+            if _must_wait(job.access, running):
+                passed.append(job)
+            else:
+                found = job
+        for job in passed:
+            heapq.heappush(self._waiting, job)
+        return found
 
     @staticmethod
     def _conclude(job: _Job, future: Future[Any]) -> None:
@@ -88,3 +127,12 @@ class Jobs:
             job.failed(error)
         else:
             raise error
+
+
+def _must_wait(access: Access, running: set[Access]) -> bool:
+    match access:
+        case Access.WRITE:
+            return bool(running & {Access.READ, Access.WRITE})
+        case Access.READ:
+            return Access.WRITE in running
+    return False

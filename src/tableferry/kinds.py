@@ -25,7 +25,12 @@ Mask: TypeAlias = npt.NDArray[np.bool_]
 INT = Kind("int")
 BOOL = Kind("bool")
 FLOAT = Kind("float")
+# The double of the shortest decimal that a float of four bytes is known by: 0.1 stays 0.1.
+FLOAT4 = Kind("float", bits=32)
 NUMERIC = Kind("numeric")
+# A numeric whose every value is a 64-bit integer or the shortest decimal of a double, and shows no
+# zeros beyond it: what SQLite keeps as a number and gives back with the same digits.
+NUMBER = Kind("number")
 TEXT = Kind("text")
 BYTES = Kind("bytes")
 DATE = Kind("date")
@@ -34,6 +39,11 @@ TIMESTAMP = Kind("timestamp")
 TIMESTAMPTZ = Kind("timestamptz")
 UUID = Kind("uuid")
 JSON = Kind("json")
+# Any value of SQLite with its storage class, as bytes; see dialects/sqlite/values.py.
+ANY = Kind("any")
+
+# Kinds of numbers some of which SQLite has no number for: NaN, and a decimal's infinities.
+NAMED_NUMBERS = frozenset({"float", "decimal"})
 
 # A decimal of at most this many digits is one 64-bit word, and has one nearest double that no
 # other such decimal shares (IEEE 754 binary64 guarantees 15 significant digits).
@@ -42,12 +52,14 @@ DECIMAL_DIGITS = 18
 
 _UUID = r"\A[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}\z"
 _NO_UUID = "00000000-0000-0000-0000-000000000000"
+_UUID_DIGITS = [position for position in range(36) if position not in (8, 13, 18, 23)]
 
 _ARROW_TYPES: dict[str, pa.DataType] = {
     "int": pa.int64(),
     "bool": pa.bool_(),
     "float": pa.float64(),
     "numeric": pa.string(),
+    "number": pa.string(),
     "text": pa.string(),
     "bytes": pa.binary(),
     "date": pa.date32(),
@@ -57,6 +69,7 @@ _ARROW_TYPES: dict[str, pa.DataType] = {
     "uuid": pa.binary(16),
     "json": pa.string(),
     "native": pa.string(),
+    "any": pa.binary(),
 }
 NAMES = (*_ARROW_TYPES, "decimal")
 
@@ -105,7 +118,45 @@ def misfits(array: pa.Array, kind: Kind) -> Mask | None:
         return _mask_or_none((values < -limit) | (values >= limit))
     if kind.name in ("text", "numeric", "json", "native"):
         return _text_misfits(array, kind.length)
+    if kind == FLOAT4:
+        values = array.fill_null(0.0).to_numpy(zero_copy_only=False)
+        with np.errstate(over="ignore"):
+            back = shortest_doubles(pa.array(values.astype(np.float32)))
+        changed = back.to_numpy(zero_copy_only=False) != values
+        return _mask_or_none(changed & ~np.isnan(values))
     return None
+
+
+# Of at most 15 digits each is the shortest decimal of its double.
+_PLAIN_NUMBER = r"\A(0|-?[1-9][0-9]{0,14}|-?(0|[1-9][0-9]*)\.[0-9]*[1-9])\z"
+_PLAIN_LENGTH = EXACT_DIGITS + 1
+
+
+def number_misfits(array: pa.Array) -> Mask | None:
+    """Which texts of a numeric are no NUMBER."""
+    plain = pc.and_(
+        pc.match_substring_regex(array, _PLAIN_NUMBER),
+        pc.less_equal(pc.binary_length(array), _PLAIN_LENGTH),
+    ).fill_null(True)
+    odd = np.flatnonzero(~np.asarray(plain.to_numpy(zero_copy_only=False), dtype=bool))
+    bad = np.zeros(len(array), dtype=bool)
+    bad[odd] = [not _is_number(text) for text in array.take(pa.array(odd)).to_pylist()]
+    return _mask_or_none(bad)
+
+
+def _is_number(text: str) -> bool:
+    if "." not in text:
+        return (
+            text.lstrip("-").isdigit() and text == str(int(text)) and -(2**63) <= int(text) < 2**63
+        )
+    return canonical_numeric(Decimal(repr(float(text)))) == text
+
+
+def shortest_doubles(array: pa.Array) -> pa.Array:
+    """float32 to float64 by each value's shortest decimal: 0.1 is 0.1 and not
+    0.10000000149011612. Back to float32, each is itself again: the shortest decimal lies nearer
+    to it than to its neighbours, and a double nearer yet."""
+    return array.cast(pa.string()).cast(pa.float64())
 
 
 def text_to_uuid(array: pa.Array) -> tuple[pa.Array, Mask | None]:
@@ -131,6 +182,21 @@ def text_to_uuid(array: pa.Array) -> tuple[pa.Array, Mask | None]:
     values = ((nibbles[0::2] << 4) | nibbles[1::2]).astype(np.uint8)
     buffers = [_bitmap(good), pa.py_buffer(values)]
     return pa.Array.from_buffers(pa.binary(16), len(array), buffers), bad
+
+
+def uuids_to_text(array: pa.Array) -> pa.Array:
+    """16 bytes to string, as text_to_uuid reads it."""
+    size = len(array)
+    _, data = array.buffers()
+    values = np.frombuffer(data or b"", dtype=np.uint8)
+    values = values[array.offset * 16 : (array.offset + size) * 16].reshape(size, 16)
+    nibbles = np.empty((size, 32), dtype=np.uint8)
+    nibbles[:, 0::2], nibbles[:, 1::2] = values >> 4, values & 15
+    text = np.full((size, 36), ord("-"), dtype=np.uint8)
+    text[:, _UUID_DIGITS] = np.where(nibbles < 10, nibbles + ord("0"), nibbles + (ord("a") - 10))
+    offsets = np.arange(size + 1, dtype=np.int32) * 36
+    buffers = [_bitmap(array), pa.py_buffer(offsets), pa.py_buffer(text)]
+    return pa.Array.from_buffers(pa.string(), size, buffers)
 
 
 def json_misfits(array: pa.Array) -> Mask | None:
@@ -331,6 +397,36 @@ def _units_of_text(text: str | None, kind: Kind) -> int | None:
     if units is None:
         raise pa.ArrowInvalid(f"{text!r} is no numeric({kind.precision},{kind.scale})")
     return units
+
+
+def decimals_to_doubles(array: pa.Array, kind: Kind) -> tuple[pa.Array, pa.Array | None]:
+    """Decimals of at most 15 digits as the doubles nearest to them, each one correctly rounded
+    division of two exact doubles; and the names of those that are no numbers (see
+    texts_to_decimals), string, where there are any."""
+    units = _units(array)
+    beyond = np.abs(units) >= 10**kind.precision
+    doubles = pa.array(units / 10.0**kind.scale, mask=np.asarray(array.is_null()))
+    if not beyond.any():
+        return doubles, None
+    names = {10**kind.precision + offset: name for name, offset in _BEYOND.items()}
+    named = [names.get(int(u)) if b else None for u, b in zip(units, beyond, strict=True)]
+    return pc.if_else(pa.array(~beyond), doubles, None), pa.array(named, pa.string())
+
+
+def _units(array: pa.Array) -> npt.NDArray[np.int64]:
+    """The int64 units of decimal128 values of at most 18 digits; anything where NULL."""
+    _, data = array.buffers()
+    words = np.frombuffer(data or b"", dtype=np.int64)
+    return words[array.offset * 2 : (array.offset + len(array)) * 2 : 2]
+
+
+def names_to_decimals(names: pa.Array, kind: Kind) -> pa.Array:
+    """Those of texts_to_decimals that are no numbers, by their names; NULL for any other text."""
+    units = [None if name is None else _BEYOND.get(name) for name in names.to_pylist()]
+    known = pa.array([unit is not None for unit in units])
+    whole = np.array([10**kind.precision + (unit or 0) for unit in units], dtype=np.int64)
+    valid = pc.if_else(known, names, None)
+    return decimals_from_units(whole, valid, kind.precision, kind.scale)
 
 
 def named_decimal(value: Decimal, precision: int, scale: int) -> Decimal:

@@ -12,11 +12,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
-from tableferry.dialects.base import TargetSession
+from tableferry.dialects.base import RUN_TABLE, TargetSession
+from tableferry.digest import Digest
 from tableferry.model import Range, Restoration, TableName
 from tableferry.sql import quote
 
-RUN = "tableferry_run"
+RUN = RUN_TABLE
 TABLES = "tableferry_tables"
 RANGES = "tableferry_ranges"
 ASIDE = "tableferry_aside"
@@ -67,7 +68,8 @@ class Ledger:
             "lower_bound bigint, upper_bound bigint, row_count bigint, digest text, "
             "PRIMARY KEY (table_name, generation, range_number), "
             "FOREIGN KEY (table_name, generation) "
-            f"REFERENCES {self._name(TABLES)} (table_name, generation))"
+            f"REFERENCES {session.reference(TableName(self.schema, TABLES))} "
+            "(table_name, generation))"
         )
         for name, value in facts.items():
             session.execute(
@@ -106,7 +108,8 @@ class Ledger:
         """What a run that did not end has left."""
         tables = session.texts(f"SELECT table_name, standing FROM {self._name(TABLES)} ORDER BY 1")
         aside = session.texts(
-            f"SELECT statement, proof::text FROM {self._name(ASIDE)} ORDER BY number"
+            "SELECT statement, CASE WHEN proof THEN 'true' ELSE 'false' END AS proof "
+            f"FROM {self._name(ASIDE)} ORDER BY number"
         )
 
         def standing_as(kind: Standing) -> tuple[TableName, ...]:
@@ -128,10 +131,11 @@ class Ledger:
         )
 
     def record(
-        self, session: TargetSession, table: TableName, part: Range, rows: int, digest: str
+        self, session: TargetSession, table: TableName, part: Range, brought: Digest
     ) -> None:
         session.execute(
-            f"UPDATE {self._name(RANGES)} SET row_count = {rows}, digest = {_literal(digest)} "
+            f"UPDATE {self._name(RANGES)} SET row_count = {brought.rows}, "
+            f"digest = {_literal(brought.hex())} "
             f"WHERE table_name = {_literal(table.name)} AND range_number = {part.number}"
         )
 

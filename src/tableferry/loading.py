@@ -60,6 +60,7 @@ from tableferry.tasks import (
     CopyRange,
     CountRows,
     DigestRange,
+    GatherRange,
     Part,
     RunStatements,
     Speller,
@@ -67,6 +68,7 @@ from tableferry.tasks import (
     copy_range,
     count_rows,
     digest_range,
+    gather_range,
     run_statements,
     survey_range,
 )
@@ -163,6 +165,8 @@ class Loading:
         self._violations = policy.violations
         self._building.exclude = self._exclude
         self._rowless = policy.rowless
+        # One that writes alone writes where it belongs.
+        self._apart = route.destination.dialect.one_writer and jobs.at_once > 1
 
     def _make_plan(self) -> Plan:
         route = self._route
@@ -215,9 +219,7 @@ class Loading:
         if adopted:
             away, self._aside = session.set_aside(adopted)
             ledger.put_aside(session, self._aside)
-            for statement in away:
-                session.execute(statement)
-            session.execute(self._statements.empty_tables(adopted))
+            session.execute(*away, *self._statements.empty_tables(adopted))
         for table in self.plan.tables:
             self._create(table)
         for view in self.plan.views:
@@ -294,7 +296,7 @@ class Loading:
     def _create(self, table: TablePlan) -> None:
         session, ledger = self._target_session, self._route.ledger
         if not table.adopted:
-            session.execute(self._statements.create_table(table.target))
+            session.execute(*self._statements.create_table(table.target))
         standing: Standing = "adopted" if table.adopted else "made"
         ledger.begin_table(session, table.target.name, table.generation, standing)
 
@@ -323,6 +325,7 @@ class Loading:
                     part,
                     self._route.ledger,
                     self._route.rejects if table.rejecting else None,
+                    self._apart,
                 ),
                 partial(self._copied, load, part),
                 Urgency.COPY,
@@ -373,6 +376,16 @@ class Loading:
     # Copy
 
     def _copied(self, load: _Load, part: Range, result: Part) -> None:
+        if not result.place:
+            self._arrived(load, part, result)
+            return
+        if load.misfit or load.again:
+            return
+        job = GatherRange(self._route.target, load.plan.pair, part, self._route.ledger, result)
+        arrived = partial(self._arrived, load, part, result)
+        self._add(load, gather_range, job, lambda _: arrived(), Urgency.COPY)
+
+    def _arrived(self, load: _Load, part: Range, result: Part) -> None:
         load.source.parts[part.number] = result
         if load.misfit or load.again or len(load.source.parts) < len(load.source.ranges):
             return
@@ -408,7 +421,8 @@ class Loading:
     def _withdraw(self, load: _Load) -> None:
         load.unfinished -= self._jobs.withdraw(
             lambda job: (
-                isinstance(job, CopyRange) and job.pair.source.table == load.plan.source.name
+                isinstance(job, CopyRange | GatherRange)
+                and job.pair.source.table == load.plan.source.name
             )
         )
 
@@ -481,7 +495,7 @@ class Loading:
         self._building.forget(table)
         old = [load.plan.target.name]
         clear = self._statements.empty_tables if table.adopted else self._statements.drop_tables
-        self._target_session.execute(clear(old))
+        self._target_session.execute(*clear(old))
         self._create(table)
         self._target_session.commit()
         self._start(table)
@@ -570,8 +584,8 @@ class Loading:
             add = partial(self._add, self._loads[table.source.name])
             self._building.foreign_keys(table, add)
             self._building.restore(table, self._aside, add)
-            statement = self._statements.analyze(table.target.name)
-            job = RunStatements(self._route.target, (statement,), f"table {table.target.name}")
+            script = self._statements.analyze(table.target.name)
+            job = RunStatements(self._route.target, script, f"table {table.target.name}")
             add(run_statements, job, lambda _: None, Urgency.FINISH)
         self._jobs.run()
 

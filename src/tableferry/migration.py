@@ -3,23 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from concurrent.futures import Executor
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, field, replace
-from typing import cast
 
 from tableferry.aborting import is_unfinished
 from tableferry.adoption import with_demands
 from tableferry.casts import Offers, parse_all
 from tableferry.dialects import dialect_of
-from tableferry.dialects.base import Dialect, Endpoint, TargetSession
-from tableferry.errors import DatabaseError, Refused, TableferryError, UsageError
+from tableferry.dialects.base import Endpoint, Hold, Stage, TargetSession
+from tableferry.errors import DatabaseError, Refused, TableferryError
 from tableferry.events import Note, Observer
 from tableferry.ledger import Ledger
 from tableferry.loading import Loading, Policy, Route
 from tableferry.model import MisfitPolicy, Outcome, Roles, Schema, Scope, ViolationPolicy
 from tableferry.naming import Destination
 from tableferry.plan import adopted_in
-from tableferry.preparation import Permission, make_way
+from tableferry.preparation import Permission, make_way, require_permission
 from tableferry.rejects import RejectFolder
 from tableferry.running import (
     Clock,
@@ -63,24 +63,52 @@ def migrate(
     but part of the outcome.
     """
     clock = Clock()
+    from_dialect, to_dialect = dialect_of(source), dialect_of(target)
+    # Started first, so that workers load their drivers while the source is inspected.
+    size = from_dialect.size_hint(source)
+    with (
+        started_executor(size, options.workers, observe) as executor,
+        from_dialect.hold(source, locked=True) as hold,
+        to_dialect.stage(target) as stage,
+    ):
+        ends = Ends(source, target, hold, stage)
+        outcome = _carry(ends, executor, options, observe, clock)
+        if outcome.status != "differences":
+            with clock.phase("publish"):
+                stage.publish()
+        return replace(outcome, timings=outcome.timings | clock.timings())
+
+
+@dataclass(frozen=True, slots=True)
+class Ends:
+    """Both ends as they were given, and as they are held for the length of a run."""
+
+    source: Endpoint
+    target: Endpoint
+    hold: Hold
+    stage: Stage
+
+
+def _carry(
+    ends: Ends, executor: Executor, options: MigrationOptions, observe: Observer, clock: Clock
+) -> Outcome:
+    """Everything up to where the target could be put in place; no session is left open."""
+    hold, stage = ends.hold, ends.stage
+    from_dialect, to_dialect = dialect_of(ends.source), dialect_of(ends.target)
     with ExitStack() as stack:
-        from_dialect, to_dialect = route_of(source, target)
-        # Started first, so that workers load their drivers while the source is inspected.
-        size = from_dialect.size_hint(source)
-        executor = stack.enter_context(started_executor(size, options.workers, observe))
-        hold = stack.enter_context(from_dialect.hold(source, locked=True))
-        reader = from_dialect.open(hold.endpoint)
-        stack.callback(reader.close)
+        reader = stack.enter_context(closing(from_dialect.open(hold.endpoint)))
         with clock.phase("inspect"):
             everything = reader.inspect()
-            require_tables(everything, source)
+            require_tables(everything, ends.source)
             schema = options.selection.apply(everything)
-            reader.require_readable(schema.tables)
-            offers = Offers(from_dialect, parse_all(options.casts, to_dialect))
+            rules = parse_all(options.casts, to_dialect)
+            offers = Offers(from_dialect, to_dialect, rules)
             offers.require_matches(schema)
-        writer = cast(TargetSession, to_dialect.open(target))
-        stack.callback(writer.close)
-        require_two_databases(reader, writer, source)
+        if stage.unfinished:
+            require_permission(options.permission)
+            stage.discard()
+        writer = stack.enter_context(closing(stage.open()))
+        require_two_databases(reader, writer, ends.source)
         writer.prepare_load()
         writer.lock_run()
         writer.require_writable()
@@ -100,13 +128,13 @@ def migrate(
             )
         route = Route(
             hold.endpoint,
-            target,
+            stage.endpoint,
             with_demands(offers, adopted, to_dialect),
             destination,
             RejectFolder(options.rejects),
             adopted,
         )
-        jobs = stack.enter_context(jobs_over(executor))
+        jobs = stack.enter_context(jobs_over(executor, stage.endpoint))
         loading = Loading(
             route,
             schema,
@@ -121,7 +149,7 @@ def migrate(
             gone = make_way(
                 writer, to_dialect.statements, loading.plan, route.ledger, options.permission
             )
-            loading.create_all(_facts(source, clock))
+            loading.create_all(_facts(ends.source, clock))
         if gone:
             observe(Note(f"Replaced in the target: {', '.join(gone)}"))
         try:
@@ -138,28 +166,17 @@ def migrate(
         return Outcome(
             status="created" if options.scope == "schema" else status_of(outcomes),
             command="migrate",
-            source=str(source),
-            target=str(target),
+            source=str(ends.source),
+            target=str(ends.target),
             tables=outcomes,
             left_behind=loading.left_behind,
             views=loading.views,
             violations=loading.violations,
-            timings=clock.timings() | loading.timings,
+            timings=loading.timings,
             versions=versions(),
             started=clock.started,
             workers=options.workers,
         )
-
-
-def route_of(source: Endpoint, target: Endpoint) -> tuple[Dialect, Dialect]:
-    """Both ends' dialects. Raises UsageError for a way that is not there yet."""
-    ends = dialect_of(source), dialect_of(target)
-    if tuple(dialect.name for dialect in ends) != ("sqlite", "postgresql"):
-        raise UsageError(
-            f"Migrating from {ends[0].title} to {ends[1].title} is not there yet.",
-            hint="This version migrates from SQLite to PostgreSQL.",
-        )
-    return ends
 
 
 def _there(writer: TargetSession, permission: Permission) -> Schema:

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from tableferry.dialects.base import Dialect
-from tableferry.model import Table
+from tableferry.model import Table, TableName
 from tableferry.sql import fold
 
 
@@ -28,6 +28,10 @@ def _squeezed(name: str) -> str:
     return fold(name).replace("_", "")
 
 
+# Schemas whose tables keep their names where there are several.
+_HOMES = ("main", "public")
+
+
 @dataclass(frozen=True, slots=True)
 class Destination:
     """Where tables go: what the database can do, the schema, and whether names are folded to
@@ -41,6 +45,17 @@ class Destination:
         """The name that a table or index of this name gets."""
         return self.dialect.fit_name(fold(name) if self.lower else name)
 
+    def called(self, tables: Iterable[TableName]) -> dict[TableName, str]:
+        """What tables and views are to be called: by their names, and where they come from
+        several schemas by their schema's name before it, but for those of public or the first."""
+        listed = list(tables)
+        schemas = sorted({name.schema for name in listed})
+        home = next((s for s in (*_HOMES, *schemas) if s in schemas), "")
+        return {
+            name: name.name if name.schema == home else f"{name.schema}_{name.name}"
+            for name in listed
+        }
+
     def fit_column(self, name: str) -> str:
         return self.dialect.fit_column_name(fold(name) if self.lower else name)
 
@@ -50,25 +65,27 @@ class Names:
 
     def __init__(self, destination: Destination, taken: Iterable[str] = ()) -> None:
         self._destination = destination
-        self._taken = set(taken)
+        self._alike = destination.dialect.alike
+        self._taken = set(map(self._alike, taken))
 
     def give(self, name: str) -> str:
         fitted = self._destination.fit(name)
-        while fitted in self._taken:
+        while self._alike(fitted) in self._taken:
             fitted = self._destination.fit(f"{fitted}_")
-        self._taken.add(fitted)
+        self._taken.add(self._alike(fitted))
         return fitted
 
 
 def column_names(table: Table, destination: Destination) -> dict[str, str]:
     """What each column is called in the target: its own name wherever that is possible there."""
+    alike = destination.dialect.alike
     taken: set[str] = set()
     names = {}
-    own = {column.name for column in table.columns}
+    own = {alike(column.name) for column in table.columns}
     for column in table.columns:
         name = destination.fit_column(column.name)
-        while name in taken or (name != column.name and name in own):
+        while alike(name) in taken or (name != column.name and alike(name) in own):
             name = destination.fit_column(f"{name}_")
-        taken.add(name)
+        taken.add(alike(name))
         names[column.name] = name
     return names

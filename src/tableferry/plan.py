@@ -6,12 +6,14 @@ values. Tables whose plan is not the same as before are loaded anew under the ne
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
 from tableferry.adoption import Adopted, adopt, adopted_target, bare
+from tableferry.casts import Offers
 from tableferry.dialects.base import Dialect
 from tableferry.expressions import Relation
+from tableferry.kinds import NUMBER
 from tableferry.model import (
     Candidate,
     Column,
@@ -29,10 +31,8 @@ from tableferry.model import (
     Widening,
 )
 from tableferry.naming import Destination, Names, column_names
-from tableferry.sql import fold
-from tableferry.structure import indexes_of, relation_of, views_of, with_structure
+from tableferry.structure import Called, Structure
 
-Offer = Callable[[Table, Column], tuple[Candidate, ...]]
 Surveys = Mapping[TableName, Survey]
 # For each table, the position in each column's list of candidates that is taken.
 _Choices = dict[TableName, list[int]]
@@ -52,11 +52,11 @@ class Known:
     adopted: Mapping[TableName, Adopted] = field(default_factory=dict)
 
 
-def make_plan(schema: Schema, offer: Offer, destination: Destination, known: Known) -> Plan:
-    """A plan for every table of ``schema``, under generation 1; ``offer`` says what a column's
+def make_plan(schema: Schema, offering: Offers, destination: Destination, known: Known) -> Plan:
+    """A plan for every table of ``schema``, under generation 1; ``offering`` says what a column's
     values may be read as, the most useful first."""
     surveys = known.surveys
-    offers = {t.name: [offer(t, c) for c in t.columns] for t in schema.tables}
+    offers = {t.name: [offering(t, c) for c in t.columns] for t in schema.tables}
     choices: _Choices = {
         t.name: _choose(offers[t.name], surveys.get(t.name)) for t in schema.tables
     }
@@ -66,7 +66,8 @@ def make_plan(schema: Schema, offer: Offer, destination: Destination, known: Kno
     new = [table for table in schema.tables if table.name not in known.adopted]
     names = Names(destination, (adopted.table.name.name for adopted in known.adopted.values()))
     tables = {name: adopted.table.name for name, adopted in known.adopted.items()}
-    tables |= {t.name: TableName(destination.schema, names.give(t.name.name)) for t in new}
+    called = destination.called([*(t.name for t in schema.tables), *(v.name for v in schema.views)])
+    tables |= {t.name: TableName(destination.schema, names.give(called[t.name])) for t in new}
     columns = {t.name: column_names(t, destination) for t in new}
     for name, there in known.adopted.items():
         columns[name] = {mine: theirs.name for mine, theirs in there.columns.items()}
@@ -74,7 +75,8 @@ def make_plan(schema: Schema, offer: Offer, destination: Destination, known: Kno
     untouched = {name.name for name in known.adopted}
     left = [item for item in schema.left_behind if item.table not in untouched]
     plans = []
-    relations: dict[str, Relation] = {}
+    relations: dict[TableName, Relation] = {}
+    structure = Structure(offering, frozenset())
     for table in schema.tables:
         candidates = tuple(
             offer[choice]
@@ -84,25 +86,27 @@ def make_plan(schema: Schema, offer: Offer, destination: Destination, known: Kno
         if adopted is not None:
             plans.append(_adopted_plan(table, adopted, candidates))
             continue
-        table, planned = _target_table(table, candidates, destination.dialect, renaming, left)
-        relation = relations[fold(table.name.name)] = relation_of(table, planned, candidates)
+        table, planned = _target_table(table, candidates, offering, renaming, left)
+        relation = relations[table.name] = structure.relation_of(table, planned, candidates)
         plain = known.disagreeing.get(table.name, frozenset())
-        source, planned = with_structure(table, planned, relation, plain, left)
+        source, planned = structure.with_structure(table, planned, relation, plain, left)
         plans.append(
             TablePlan(
                 source=source,
                 target=planned,
                 candidates=candidates,
                 types=tuple(
-                    frozenset(destination.dialect.type_for(candidate.kind) for candidate in offer)
-                    for offer in offers[table.name]
+                    frozenset(_declared(mine, each, offering) for each in offer) | {theirs.declared}
+                    for mine, theirs, offer in zip(
+                        source.columns, planned.columns, offers[table.name], strict=True
+                    )
                 ),
                 widened=_widened(
                     table,
                     offers[table.name],
                     choices[table.name],
                     surveys.get(table.name),
-                    destination.dialect,
+                    offering,
                 ),
             )
         )
@@ -111,11 +115,13 @@ def make_plan(schema: Schema, offer: Offer, destination: Destination, known: Kno
         reason = "its tables are an application's own, and so are their views"
         left += [LeftBehind("view", v.name.name, v.name.name, reason) for v in schema.views]
     else:
-        views = views_of(schema, relations, destination, names, left)
+        views = structure.views_of(
+            schema.views, relations, destination, Called(names, called), left
+        )
     # Tables, views, indexes and keys share one space of names; keys come last, since nobody
     # chose their names.
     indexed = [
-        t if t.adopted else _with_indexes(t, relations[fold(t.source.name.name)], names, left)
+        t if t.adopted else _with_indexes(t, relations[t.source.name], structure, names, left)
         for t in plans
     ]
     keyed = [_with_key_names(t, names, destination) for t in indexed]
@@ -125,13 +131,13 @@ def make_plan(schema: Schema, offer: Offer, destination: Destination, known: Kno
 
 
 def adopted_in(
-    there: Schema, schema: Schema, offer: Offer, destination: Destination, *, rows_alone: bool
+    there: Schema, schema: Schema, offering: Offers, destination: Destination, *, rows_alone: bool
 ) -> dict[TableName, Adopted]:
     """Which tables of ``schema`` the target, of which ``there`` is what counts, has already as an
     application's own. Raises Refused where one cannot take the rows."""
     if not there.tables:
         return {}
-    return adopt(make_plan(schema, offer, destination, Known()), there, ours_too=rows_alone)
+    return adopt(make_plan(schema, offering, destination, Known()), there, ours_too=rows_alone)
 
 
 def next_generation(old: Plan, new: Plan) -> Plan:
@@ -239,7 +245,7 @@ class _Renaming:
 def _target_table(
     table: Table,
     candidates: tuple[Candidate, ...],
-    target: Dialect,
+    offering: Offers,
     renaming: _Renaming,
     left: list[LeftBehind],
 ) -> tuple[Table, Table]:
@@ -248,8 +254,9 @@ def _target_table(
     foreign = list(_foreign_keys(table, renaming, left))
     primary = set(table.primary_key.columns) if table.primary_key else set()
     kinds = {c.name: x.kind for c, x in zip(table.columns, candidates, strict=True)}
+    target = offering.target
     identity = table.identity
-    if identity is not None and kinds[identity.column].name != "int":
+    if identity is not None and kinds[identity.column].name not in ("int", "any"):
         left.append(
             LeftBehind(
                 "identity",
@@ -259,24 +266,55 @@ def _target_table(
             )
         )
         identity = None
+    uniques = _unlike(table, target, left)
     planned = Table(
         name=renaming.tables[table.name],
         columns=tuple(
             Column(
                 name=own[column.name],
-                declared=target.type_for(candidate.kind),
+                declared=_declared(column, candidate, offering),
                 nullable=column.nullable and column.name not in primary,
             )
             for column, candidate in zip(table.columns, candidates, strict=True)
         ),
         primary_key=_mapped(table.primary_key, own),
-        uniques=tuple(Key(tuple(own[c] for c in key.columns), key.name) for key in table.uniques),
+        uniques=tuple(Key(tuple(own[c] for c in key.columns), key.name) for key in uniques),
         foreign_keys=tuple(theirs for _, theirs in foreign),
         identity=Identity(own[identity.column], identity.next_value) if identity else None,
         rows=table.rows,
         size=table.size,
     )
-    return replace(table, foreign_keys=tuple(mine for mine, _ in foreign)), planned
+    planned = target.fit_table(planned)
+    if planned.identity is not None and not target.numbers(planned):
+        reason = f"only an INTEGER PRIMARY KEY numbers itself in {target.title}"
+        left.append(LeftBehind("identity", planned.identity.column, table.name.name, reason))
+        planned = replace(planned, identity=None)
+    mine = replace(table, uniques=uniques, foreign_keys=tuple(mine for mine, _ in foreign))
+    return mine, planned
+
+
+def _declared(column: Column, candidate: Candidate, offering: Offers) -> str:
+    """The type of the new column: where both ends know it, the one it had."""
+    if offering.alike and not candidate.ruled:
+        return column.declared
+    return offering.target.type_for(candidate.kind)
+
+
+def _unlike(table: Table, target: Dialect, left: list[LeftBehind]) -> tuple[Key, ...]:
+    """The unique keys that the target does not take for another of the table's keys."""
+    if target.twin_keys:
+        return table.uniques
+    seen = {table.primary_key.columns} if table.primary_key is not None else set()
+    kept = []
+    for key in table.uniques:
+        if key.columns in seen:
+            reason = "another key has the same columns"
+            name = key.name or ", ".join(key.columns)
+            left.append(LeftBehind("unique constraint", name, table.name.name, reason))
+        else:
+            kept.append(key)
+        seen.add(key.columns)
+    return tuple(kept)
 
 
 def _adopted_plan(table: Table, adopted: Adopted, candidates: tuple[Candidate, ...]) -> TablePlan:
@@ -291,9 +329,13 @@ def _adopted_plan(table: Table, adopted: Adopted, candidates: tuple[Candidate, .
 
 
 def _with_indexes(
-    table: TablePlan, relation: Relation, names: Names, left: list[LeftBehind]
+    table: TablePlan,
+    relation: Relation,
+    structure: Structure,
+    names: Names,
+    left: list[LeftBehind],
 ) -> TablePlan:
-    pairs = indexes_of(table.source, relation, names, left)
+    pairs = structure.indexes_of(table.source, relation, names, left)
     return replace(
         table,
         source=replace(table.source, indexes=tuple(mine for mine, _ in pairs)),
@@ -386,13 +428,15 @@ def _widened(
     offers: list[tuple[Candidate, ...]],
     choices: list[int],
     survey: Survey | None,
-    target: Dialect,
+    offering: Offers,
 ) -> tuple[Widening, ...]:
     widened = []
     for i, (column, offer, choice) in enumerate(zip(table.columns, offers, choices, strict=True)):
         taken = offer[choice]
         # A column of no declared type was given one by its values, which changed nothing.
         open_choice = not (column.typed or offer[0].ruled)
+        # And a numeric of no scale promised no numbers of SQLite's.
+        open_choice = open_choice or offer[0].kind == NUMBER
         if choice == 0 or (open_choice and not taken.merges):
             continue
         finding = survey.findings[i][0] if survey else None
@@ -401,8 +445,8 @@ def _widened(
             Widening(
                 column=column.name,
                 declared=column.declared,
-                planned=target.type_for(offer[0].kind),
-                became=target.type_for(taken.kind),
+                planned=_declared(column, offer[0], offering),
+                became=_declared(column, taken, offering),
                 count=finding.misfits if finding else 0,
                 merged_classes=tuple(sorted(classes)) if taken.merges and len(classes) > 1 else (),
                 examples=finding.examples if finding else (),

@@ -10,17 +10,16 @@ from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import cast
 
 from tableferry.aborting import is_unfinished
 from tableferry.adoption import with_demands
 from tableferry.casts import Offers, parse_all
 from tableferry.dialects import dialect_of
-from tableferry.dialects.base import Endpoint, TargetSession
+from tableferry.dialects.base import Endpoint
 from tableferry.errors import DatabaseError, MisfitFound, Refused
 from tableferry.events import Observer, PhaseBegins, PhaseEnds
 from tableferry.jobs import Jobs, Urgency
-from tableferry.migration import MigrationOptions, route_of
+from tableferry.migration import MigrationOptions
 from tableferry.model import Plan, PlanOutcome, Range, Schema, Survey, TableName, TablePlan
 from tableferry.naming import Destination, counterpart
 from tableferry.plan import Known, adopted_in, make_plan
@@ -61,7 +60,7 @@ def plan(
     """
     clock = Clock()
     with ExitStack() as stack:
-        from_dialect, to_dialect = route_of(source, target)
+        from_dialect, to_dialect = dialect_of(source), dialect_of(target)
         size = from_dialect.size_hint(source)
         executor = stack.enter_context(started_executor(size, options.workers, observe))
         hold = stack.enter_context(from_dialect.hold(source, locked=False))
@@ -70,9 +69,9 @@ def plan(
         require_tables(everything, source)
         schema = options.selection.apply(everything)
         reader.require_readable(schema.tables)
-        offers = Offers(from_dialect, parse_all(options.casts, to_dialect))
+        offers = Offers(from_dialect, to_dialect, parse_all(options.casts, to_dialect))
         offers.require_matches(schema)
-        there = _looked_at(target, schema) if look else _There()
+        there = _looked_at(target, schema) if look else _There(to_dialect.home)
         destination = Destination(to_dialect, there.schema, options.lower)
         adopted = {}
         if not options.permission.recreate:
@@ -112,14 +111,18 @@ def plan(
 class _There:
     """What a look at the target has shown."""
 
-    schema: str = "public"
+    schema: str
     existing: Schema = field(default_factory=lambda: Schema(()))
     risks: tuple[str, ...] = ()
 
 
 def _looked_at(target: Endpoint, schema: Schema) -> _There:
+    dialect = dialect_of(target)
     try:
-        with closing(cast(TargetSession, dialect_of(target).open(target))) as session:
+        looking = dialect.look(target)
+        if looking is None:
+            return _There(dialect.home)
+        with closing(looking) as session:
             existing = session.inspect_target()
             names = [table.name.name for table in existing.tables]
             wanted = [table.name.name for table in schema.tables]
@@ -136,7 +139,7 @@ def _looked_at(target: Endpoint, schema: Schema) -> _There:
                 risks.append("an unfinished run is there: --drop-all or --abort gives it up")
             return _There(session.schema, existing, tuple(risks))
     except (DatabaseError, Refused) as error:
-        return _There(risks=(f"the target was not looked at: {error.message}",))
+        return _There(dialect.home, risks=(f"the target was not looked at: {error.message}",))
 
 
 class _Reading:

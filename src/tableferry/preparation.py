@@ -47,12 +47,8 @@ def make_way(
     """
     existing = session.inspect_target()
     unfinished = is_unfinished(existing)
-    if unfinished and not permission.replaces:
-        raise Refused(
-            "The target holds an unfinished run.",
-            hint="--abort gives it up and puts back what it had set aside; --drop-all does so and "
-            "starts anew.",
-        )
+    if unfinished:
+        require_permission(permission)
     in_the_way = [
         (table, found)
         for table in plan.tables
@@ -81,10 +77,20 @@ def make_way(
         dropped = [table for table in dropped if existing.table(table.name) is not None]
         views = [view for view in views if view in {found.name for found in existing.views}]
     if views:
-        session.execute(statements.drop_views(views))
+        session.execute(*statements.drop_views(views))
     if dropped:
-        session.execute(statements.drop_tables([table.name for table in dropped]))
+        session.execute(*statements.drop_tables([table.name for table in dropped]))
     return tuple(str(table.name) for table in filled)
+
+
+def require_permission(permission: Permission) -> None:
+    """Raises Refused where what an unfinished run has left may not go."""
+    if not permission.replaces:
+        raise Refused(
+            "The target holds an unfinished run.",
+            hint="--abort gives it up and puts back what it had set aside; --drop-all does so and "
+            "starts anew.",
+        )
 
 
 def _question(

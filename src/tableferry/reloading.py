@@ -11,7 +11,6 @@ from collections.abc import Iterator
 from contextlib import ExitStack, closing
 from dataclasses import replace
 from pathlib import Path
-from typing import cast
 
 import pyarrow as pa
 
@@ -54,14 +53,14 @@ def load_rejects(
         source, target = ends
         dialects = dialect_of(source), dialect_of(target)
         reader = stack.enter_context(closing(dialects[0].open(source)))
-        writer = cast(TargetSession, stack.enter_context(closing(dialects[1].open(target))))
+        writer = stack.enter_context(closing(dialects[1].open_target(target)))
         mine = _only_table(reader, source, options.selection)
         everything = reader.inspect()
         theirs = table_like(mine.name, everything, writer.inspect_target(), dialects[1])
         if theirs is None:
             raise Refused(f"{target} has no table {mine.name}.", hint="Migrate it first.")
         rules = parse_all(options.casts, dialects[1])
-        Offers(dialects[0], rules).require_matches(Schema((mine,)))
+        Offers(*dialects, rules).require_matches(Schema((mine,)))
         pairs, unmatched, _ = pair_columns(Ends(source, target, *dialects, rules), mine, theirs)
         if unmatched:
             raise Refused(f"Table {mine.name} has not the same columns on both sides.")

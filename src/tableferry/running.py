@@ -9,15 +9,17 @@ from collections.abc import Iterator
 from concurrent.futures import Executor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Literal
 
+from tableferry.dialects import dialect_of
 from tableferry.dialects.base import Endpoint, Session
 from tableferry.errors import Refused
 from tableferry.events import Observer
 from tableferry.executors import InlineExecutor, ProcessExecutor
 from tableferry.jobs import Jobs
 from tableferry.model import Schema, TableOutcome
-from tableferry.tasks import close_sessions
+from tableferry.tasks import access, close_sessions
 
 # Below this a run is over before worker processes would have started.
 _SMALL_BYTES = 4 << 20
@@ -44,12 +46,16 @@ def started_executor(size: int, workers: int, observe: Observer) -> Iterator[Exe
 
 
 @contextmanager
-def jobs_over(executor: Executor) -> Iterator[Jobs]:
+def jobs_over(executor: Executor, target: Endpoint | None = None) -> Iterator[Jobs]:
     """Jobs over the executor, whose sessions are closed when they are done. On an error the
-    workers are ended at once, and their server sessions with them."""
+    workers are ended at once, and their server sessions with them. ``target`` is one that jobs
+    write to."""
     at_once = executor.workers if isinstance(executor, ProcessExecutor) else 1
     try:
-        yield Jobs(executor, at_once)
+        if target is not None and dialect_of(target).one_writer:
+            yield Jobs(executor, at_once, partial(access, target=target))
+        else:
+            yield Jobs(executor, at_once)
     except BaseException:
         executor.shutdown(cancel_futures=True)
         raise

@@ -5,43 +5,30 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from tableferry.dialects.base import Statements
-from tableferry.model import Plan, Roles, TablePlan
+from tableferry.model import Plan, Roles
 
 
 def statements_of(plan: Plan, statements: Statements) -> Iterator[str]:
     """Everything that the plan creates in an empty schema, without rows."""
-    made = [table for table in plan.tables if not table.adopted]
+    made = [table.target for table in plan.tables if not table.adopted]
     for table in made:
-        yield statements.create_table(table.target)
+        yield from statements.define(table)
+    if statements.PROVES:
+        for table in made:
+            for key in table.foreign_keys:
+                yield from statements.add_foreign_key(table.name, key)
+                yield from statements.validate_foreign_key(table.name, key)
     for table in made:
-        yield from _on_table(table, statements)
-    for table in made:
-        for key in table.target.foreign_keys:
-            yield statements.add_foreign_key(table.target.name, key)
-            yield statements.validate_foreign_key(table.target.name, key)
-    for table in made:
-        for column in table.target.columns:
+        for column in table.columns:
             if column.default is not None:
-                yield statements.set_default(table.target.name, column)
-        yield from statements.comments(table.target)
+                yield from statements.set_default(table.name, column)
+        yield from statements.comments(table)
     for view in plan.views:
-        yield statements.create_view(view)
+        yield from statements.create_view(view)
     for table in made:
-        if table.target.identity is not None:
-            yield statements.add_identity(table.target)
-            yield statements.set_next_identity(table.target)
-
-
-def _on_table(table: TablePlan, statements: Statements) -> Iterator[str]:
-    target = table.target
-    if target.primary_key is not None:
-        yield statements.add_key(target.name, target.primary_key, primary=True)
-    for key in target.uniques:
-        yield statements.add_key(target.name, key, primary=False)
-    for check in target.checks:
-        yield statements.add_check(target.name, check)
-    for index in target.indexes:
-        yield statements.create_index(target.name, index)
+        if table.identity is not None:
+            yield from statements.add_identity(table)
+            yield from statements.set_next_identity(table)
 
 
 def handing_over(plan: Plan, statements: Statements, schema: str, roles: Roles) -> Iterator[str]:
@@ -50,17 +37,17 @@ def handing_over(plan: Plan, statements: Statements, schema: str, roles: Roles) 
     for role in roles.grants:
         yield from statements.grant(schema, made, role)
         for view in plan.views:
-            yield statements.grant_view(view.target, role)
+            yield from statements.grant_view(view.target, role)
     if roles.owner:
         for name in (*(table.name for table in made), *(view.target for view in plan.views)):
-            yield statements.set_owner(name, roles.owner)
+            yield from statements.set_owner(name, roles.owner)
 
 
 def script_of(plan: Plan, statements: Statements, schema: str, roles: Roles) -> str:
     """All of it as a script, in one transaction."""
     lines = [
         "BEGIN",
-        statements.create_schema(schema),
+        *statements.create_schema(schema),
         *statements_of(plan, statements),
         *handing_over(plan, statements, schema, roles),
         "COMMIT",

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import string
+from collections.abc import Iterable
+
+from tableferry.model import ForeignKey, TableName
 
 _FOLDED = str.maketrans(string.ascii_uppercase, string.ascii_lowercase)
 
@@ -20,3 +23,22 @@ def fold(name: str) -> str:
 def quote(name: str) -> str:
     """A name as a quoted identifier of the SQL standard, which both read as it is."""
     return '"' + name.replace('"', '""') + '"'
+
+
+def qualified(name: TableName) -> str:
+    return f"{quote(name.schema)}.{quote(name.name)}"
+
+
+def names(columns: Iterable[str]) -> str:
+    return ", ".join(map(quote, columns))
+
+
+def breaking_foreign_key(key: ForeignKey) -> str:
+    """The condition of rows without a parent, as a table aliased t. A NULL among several columns
+    exempts a row (MATCH SIMPLE)."""
+    given = " AND ".join(f"t.{quote(column)} IS NOT NULL" for column in key.columns)
+    same = " AND ".join(
+        f"p.{quote(theirs)} = t.{quote(mine)}"
+        for mine, theirs in zip(key.columns, key.parent_columns, strict=True)
+    )
+    return f"{given} AND NOT EXISTS (SELECT 1 FROM {qualified(key.parent)} AS p WHERE {same})"

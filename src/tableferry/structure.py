@@ -7,11 +7,11 @@ whatever does not is left behind by name, with the reason.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
-from tableferry import expressions
-from tableferry.dialects.sqlite.types import affinity
-from tableferry.expressions import Field, Relation, Untranslatable
+from tableferry.casts import Offers
+from tableferry.expressions import Field, Relation, Translator, Untranslatable, translator
+from tableferry.expressions import View as Query
 from tableferry.model import (
     Candidate,
     Check,
@@ -19,7 +19,6 @@ from tableferry.model import (
     Index,
     IndexColumn,
     LeftBehind,
-    Schema,
     Table,
     TableName,
     View,
@@ -29,171 +28,222 @@ from tableferry.model import (
 from tableferry.naming import Destination, Names
 from tableferry.sql import fold, quote
 
+# Collations that unique keys and indexes of the target keep by what they compare.
+_KEPT = ("NOCASE", "RTRIM")
 
-def relation_of(source: Table, target: Table, candidates: tuple[Candidate, ...]) -> Relation:
-    """What expressions of the source mean by the table's names."""
-    fields = tuple(
-        Field(
-            theirs.name,
-            candidate.kind,
-            mine.collation,
-            mine.name,
-            affinity(mine.declared),
-            mixed=candidate.merges,
+
+@dataclass(frozen=True, slots=True)
+class Called:
+    """Names for views: ``wanted`` by those of the source, of which each is given once."""
+
+    names: Names
+    wanted: Mapping[TableName, str]
+
+    def give(self, view: TableName) -> str:
+        return self.names.give(self.wanted[view])
+
+
+class Structure:
+    """Takes what tables of the source are over to those of the target."""
+
+    def __init__(self, offering: Offers, kept_types: frozenset[str]) -> None:
+        """``kept_types`` are types of users that have the same name in the target."""
+        self._offering = offering
+        self._translator: Translator = translator(
+            offering.source.name, offering.target.name, kept_types
         )
-        for mine, theirs, candidate in zip(source.columns, target.columns, candidates, strict=True)
-    )
-    return Relation(target.name, fields, source.name.name)
 
+    def relation_of(
+        self, source: Table, target: Table, candidates: tuple[Candidate, ...]
+    ) -> Relation:
+        """What expressions of the source mean by the table's names."""
+        fields = tuple(
+            Field(
+                theirs.name,
+                candidate.kind,
+                mine.collation,
+                mine.name,
+                self._offering.source.affinity(mine),
+                mixed=candidate.merges,
+            )
+            for mine, theirs, candidate in zip(
+                source.columns, target.columns, candidates, strict=True
+            )
+        )
+        return Relation(target.name, fields, source.name.name, source.name.schema)
 
-def with_structure(
-    source: Table,
-    target: Table,
-    relation: Relation,
-    plain: frozenset[str],
-    left: list[LeftBehind],
-) -> tuple[Table, Table]:
-    """``target`` with defaults, generated columns and checks, and ``source`` with just those
-    checks; of the columns in ``plain`` it is known that the target would compute other values."""
+    def with_structure(
+        self,
+        source: Table,
+        target: Table,
+        relation: Relation,
+        plain: frozenset[str],
+        left: list[LeftBehind],
+    ) -> tuple[Table, Table]:
+        """``target`` with defaults, generated columns and checks, and ``source`` with just those
+        checks; of the columns in ``plain`` it is known that the target would compute other
+        values."""
+        columns = tuple(
+            self._column(relation, (mine, theirs, field), mine.name in plain, left)
+            for mine, theirs, field in zip(
+                source.columns, target.columns, relation.fields, strict=True
+            )
+        )
+        checks = [*self._checks(source, relation, left), *self._labels(source, target)]
+        return (
+            replace(source, checks=tuple(mine for mine, _ in checks)),
+            replace(
+                target,
+                columns=columns,
+                checks=tuple(theirs for _, theirs in checks),
+                comment=source.comment,
+            ),
+        )
 
-    def lost(what: str, name: str, reason: str) -> None:
-        left.append(LeftBehind(what, name, source.name.name, reason))
+    def _column(
+        self,
+        relation: Relation,
+        sides: tuple[Column, Column, Field],
+        plain: bool,
+        left: list[LeftBehind],
+    ) -> Column:
+        mine, theirs, field = sides
 
-    columns = []
-    for mine, theirs, field in zip(source.columns, target.columns, relation.fields, strict=True):
+        def lost(what: str, reason: str) -> None:
+            left.append(LeftBehind(what, mine.name, relation.source_name, reason))
+
         column = replace(theirs, comment=mine.comment)
-        if mine.collation:
-            lost("collation", mine.name, _about_collation(mine))
-        if mine.generated and mine.name in plain:
+        if mine.collation and self._offering.alike:
+            column = replace(column, collation=mine.collation)
+        elif mine.collation:
+            lost("collation", _about_collation(mine))
+        if mine.generated and plain:
             reason = "the target would compute other values: those of the source are in its place"
-            lost("generated column", mine.name, reason)
+            lost("generated column", reason)
         elif mine.generated:
             try:
-                text = expressions.translate_generated(mine.generated, relation, field.kind)
+                text = self._translator.generated(mine.generated, relation, field.kind)
                 column = replace(column, generated=text)
             except Untranslatable as error:
                 reason = f"its values arrive in a plain column: {error.reason}: {mine.generated}"
-                lost("generated column", mine.name, reason)
+                lost("generated column", reason)
         elif mine.default is not None:
             try:
-                text = expressions.translate_default(mine.default, field.kind)
+                text = self._translator.default(mine.default, field.kind)
                 column = replace(column, default=text)
             except Untranslatable as error:
-                lost("default", mine.name, f"{error.reason}: {mine.default}")
-        columns.append(column)
-    checks = list(_checks(source, relation, left))
-    return (
-        replace(source, checks=tuple(mine for mine, _ in checks)),
-        replace(
-            target,
-            columns=tuple(columns),
-            checks=tuple(theirs for _, theirs in checks),
-            comment=source.comment,
-        ),
-    )
+                lost("default", f"{error.reason}: {mine.default}")
+        return column
+
+    def _checks(
+        self, source: Table, relation: Relation, left: list[LeftBehind]
+    ) -> Iterable[tuple[Check, Check]]:
+        """Each check of the source that can be one of the target, with what it is there."""
+        for number, check in enumerate(source.checks, 1):
+            try:
+                expression = self._translator.check(check.expression, relation)
+            except Untranslatable as error:
+                name = check.name or f"number {number}"
+                reason = f"{error.reason}: {check.expression}"
+                left.append(LeftBehind("check", name, source.name.name, reason))
+                continue
+            name = check.name or f"{source.name.name}_check{number}"
+            yield check, Check(expression, name)
+
+    def _labels(self, source: Table, target: Table) -> Iterable[tuple[Check, Check]]:
+        """The labels of an enum, where the target has no such type."""
+        if self._offering.alike:
+            return
+        for mine, theirs in zip(source.columns, target.columns, strict=True):
+            if mine.labels:
+                labels = ", ".join("'" + label.replace("'", "''") + "'" for label in mine.labels)
+                name = f"{target.name.name}_{theirs.name}_check"
+                yield (
+                    Check(f"{quote(mine.name)}::text IN ({labels})", name),
+                    Check(f"{quote(theirs.name)} IN ({labels})", name),
+                )
+
+    def indexes_of(
+        self, source: Table, relation: Relation, names: Names, left: list[LeftBehind]
+    ) -> tuple[tuple[Index, Index], ...]:
+        """Each index of the source that can be one of the target, with what it is there."""
+        pairs = []
+        for index in source.indexes:
+            try:
+                terms = tuple(self._term(term, relation) for term in index.columns)
+                where = self._translator.predicate(index.where, relation) if index.where else ""
+            except Untranslatable as error:
+                reason = error.reason + (f": WHERE {index.where}" if index.where else "")
+                left.append(LeftBehind("index", index.name, source.name.name, reason))
+                continue
+            pairs.append((index, Index(names.give(index.name), terms, index.unique, where)))
+        return tuple(pairs)
+
+    def _term(self, term: IndexColumn, relation: Relation) -> IndexColumn:
+        own = {field.original: field for field in relation.fields}
+        if self._offering.alike and not term.expression:
+            return replace(term, name=own[term.name].name)
+        kept = term.collation in _KEPT
+        if not term.expression and not (kept and own[term.name].kind.name == "text"):
+            if term.collation and not kept:
+                raise Untranslatable(f"the collation {term.collation} is not known")
+            return IndexColumn(own[term.name].name, term.descending)
+        text = term.expression or quote(term.name)
+        expression = self._translator.index_term(text, relation, term.collation)
+        return IndexColumn(descending=term.descending, expression=expression)
+
+    def views_of(
+        self,
+        views: Iterable[View],
+        relations: Mapping[TableName, Relation],
+        destination: Destination,
+        called: Called,
+        left: list[LeftBehind],
+    ) -> tuple[ViewPlan, ...]:
+        """The views that can be translated, in an order in which they can be created."""
+        known = dict(relations)
+        plans: list[ViewPlan] = []
+        waiting = list(views)
+        while waiting:
+            still = []
+            reasons = {}
+            for view in waiting:
+                try:
+                    query = self._translated(view, known, destination)
+                except Untranslatable as error:
+                    reasons[view.name] = error.reason
+                    still.append(view)
+                    continue
+                name = TableName(destination.schema, called.give(view.name))
+                columns = tuple(
+                    ViewColumn(f.source_name, f.name, f.kind, f.approximate) for f in query.fields
+                )
+                plans.append(ViewPlan(view.name, name, query.sql, columns))
+                known[view.name] = Relation(name, query.fields, view.name.name, view.name.schema)
+            if len(still) == len(waiting):
+                left += [
+                    LeftBehind("view", v.name.name, v.name.name, reasons[v.name]) for v in still
+                ]
+                break
+            waiting = still
+        return tuple(plans)
+
+    def _translated(
+        self, view: View, known: Mapping[TableName, Relation], destination: Destination
+    ) -> Query:
+        """The view's query, its columns called as the destination calls them."""
+        by_name = {fold(name.name): relation for name, relation in known.items()}
+        kinds = self._offering.kinds_of(view.types)
+        query = self._translator.view(view.select, by_name, view.columns, kinds)
+        fitted = tuple(destination.fit_column(field.name) for field in query.fields)
+        if fitted == tuple(field.name for field in query.fields):
+            return query
+        named = self._translator.view(view.select, by_name, fitted, kinds)
+        pairs = zip(named.fields, query.fields, strict=True)
+        fields = tuple(replace(new, original=old.source_name) for new, old in pairs)
+        return Query(named.sql, fields)
 
 
 def _about_collation(column: Column) -> str:
     kept = "its unique keys and indexes keep it" if column.collation in _KEPT else "and none of it"
     return f"{column.collation} is no collation of the target's; {kept}"
-
-
-_KEPT = ("NOCASE", "RTRIM")
-
-
-def _checks(
-    source: Table, relation: Relation, left: list[LeftBehind]
-) -> Iterable[tuple[Check, Check]]:
-    """Each check of the source that can be one of the target, with what it is there."""
-    for number, check in enumerate(source.checks, 1):
-        try:
-            expression = expressions.translate_check(check.expression, relation)
-        except Untranslatable as error:
-            name = check.name or f"number {number}"
-            reason = f"{error.reason}: {check.expression}"
-            left.append(LeftBehind("check", name, source.name.name, reason))
-            continue
-        name = check.name or f"{source.name.name}_check{number}"
-        yield check, Check(expression, name)
-
-
-def indexes_of(
-    source: Table,
-    relation: Relation,
-    names: Names,
-    left: list[LeftBehind],
-) -> tuple[tuple[Index, Index], ...]:
-    """Each index of the source that can be one of the target, with what it is there."""
-    own = {field.original: field for field in relation.fields}
-    pairs = []
-    for index in source.indexes:
-        try:
-            terms = tuple(_term(term, own, relation) for term in index.columns)
-            where = expressions.translate_predicate(index.where, relation) if index.where else ""
-        except Untranslatable as error:
-            reason = error.reason + (f": WHERE {index.where}" if index.where else "")
-            left.append(LeftBehind("index", index.name, source.name.name, reason))
-            continue
-        pairs.append((index, Index(names.give(index.name), terms, index.unique, where)))
-    return tuple(pairs)
-
-
-def _term(term: IndexColumn, own: Mapping[str, Field], relation: Relation) -> IndexColumn:
-    if not term.expression and not (term.collation in _KEPT and own[term.name].kind.name == "text"):
-        if term.collation and term.collation not in _KEPT:
-            raise Untranslatable(f"the collation {term.collation} is not known")
-        return IndexColumn(own[term.name].name, term.descending)
-    text = term.expression or quote(term.name)
-    expression = expressions.translate_index_term(text, relation, term.collation)
-    return IndexColumn(descending=term.descending, expression=expression)
-
-
-def _translated(
-    view: View, known: Mapping[str, Relation], destination: Destination
-) -> expressions.View:
-    """The view's query, its columns called as the destination calls them."""
-    query = expressions.translate_view(view.select, known, view.columns)
-    fitted = tuple(destination.fit_column(field.name) for field in query.fields)
-    if fitted == tuple(field.name for field in query.fields):
-        return query
-    named = expressions.translate_view(view.select, known, fitted)
-    pairs = zip(named.fields, query.fields, strict=True)
-    fields = tuple(replace(new, original=old.source_name) for new, old in pairs)
-    return expressions.View(named.sql, fields)
-
-
-def views_of(
-    schema: Schema,
-    relations: Mapping[str, Relation],
-    destination: Destination,
-    names: Names,
-    left: list[LeftBehind],
-) -> tuple[ViewPlan, ...]:
-    """The views that can be translated, in an order in which they can be created.
-
-    ``relations`` are the tables' by their names in lower case.
-    """
-    known = dict(relations)
-    plans: list[ViewPlan] = []
-    waiting = list(schema.views)
-    while waiting:
-        still = []
-        reasons = {}
-        for view in waiting:
-            try:
-                query = _translated(view, known, destination)
-            except Untranslatable as error:
-                reasons[view.name] = error.reason
-                still.append(view)
-                continue
-            name = TableName(destination.schema, names.give(view.name.name))
-            columns = tuple(
-                ViewColumn(f.source_name, f.name, f.kind, f.approximate) for f in query.fields
-            )
-            plans.append(ViewPlan(view.name, name, query.sql, columns))
-            known[fold(view.name.name)] = Relation(name, query.fields, view.name.name)
-        if len(still) == len(waiting):
-            left += [LeftBehind("view", v.name.name, v.name.name, reasons[v.name]) for v in still]
-            break
-        waiting = still
-    return tuple(plans)

@@ -24,6 +24,7 @@ from tableferry.digest import BucketedDigest, digest_batch, key_buckets, row_has
 from tableferry.errors import DatabaseError, RunFailed
 from tableferry.events import Progress
 from tableferry.executors import emit
+from tableferry.jobs import Access
 from tableferry.kinds import arrow_type
 from tableferry.ledger import Ledger
 from tableferry.model import (
@@ -50,10 +51,13 @@ def session_for(endpoint: Endpoint, *, loading: bool = False) -> Iterator[Sessio
     """This process's session of the endpoint; one that met an error is closed and forgotten."""
     key = (endpoint, loading)
     if key not in _sessions:
-        session = dialect_of(endpoint).open(endpoint)
+        dialect = dialect_of(endpoint)
         if loading:
-            cast(TargetSession, session).prepare_load()
-        _sessions[key] = session
+            target = dialect.open_target(endpoint)
+            _sessions[key] = target
+            target.prepare_load()
+        else:
+            _sessions[key] = dialect.open(endpoint)
     try:
         yield _sessions[key]
     except BaseException:
@@ -78,6 +82,8 @@ class Part:
     seconds: float
     respelled: tuple[tuple[int, int], ...] = ()
     rejected: int = 0
+    # Where the rows are written apart, waiting to be gathered.
+    place: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,10 +103,13 @@ class CopyRange:
     ledger: Ledger
     # Where rows that do not fit are set aside, if they are: see rejects.py.
     rejects: RejectFolder | None = None
+    # Whether the rows are written apart, since only one at a time can write where they belong.
+    apart: bool = False
 
 
 def copy_range(job: CopyRange) -> Part:
-    """Copies a range and its ledger line in one transaction; digests what was read."""
+    """Copies a range and its ledger line in one transaction; digests what was read. What is written
+    apart gets its line when it is gathered."""
     started = time.perf_counter()
     pair, part, ledger = job.pair, job.part, job.ledger
     digest = BucketedDigest.empty()
@@ -121,19 +130,47 @@ def copy_range(job: CopyRange) -> Part:
                 emit(Progress("copy", pair.source.table, batch.rows + len(batch.rejects)))
                 yield batch
 
-        ledger.claim(target, pair.target.table, pair.generation, part)
-        target.ingest(pair.target.table, pair.target.columns, digested())
-        total = digest.digest
-        ledger.record(target, pair.target.table, part, total.rows, total.hex())
+        table, columns = pair.target.table, pair.target.columns
+        place = ""
+        if job.apart:
+            place = target.write_apart(table, columns, digested())
+        else:
+            ledger.claim(target, table, pair.generation, part)
+            target.ingest(table, columns, digested())
+            ledger.record(target, table, part, digest.digest)
         if job.rejects is not None:
             job.rejects.set_aside(pair, part, rejects)
         target.commit()
     seconds = time.perf_counter() - started
     counts = tuple(sorted(respelled.items()))
-    return Part(part.number, digest, size, seconds, counts, len(rejects))
+    return Part(part.number, digest, size, seconds, counts, len(rejects), place)
 
 
-def _as_spelled_by(target: TargetSession, scan: Scan, batch: Batch) -> Batch:
+@dataclass(frozen=True, slots=True)
+class GatherRange:
+    target: Endpoint
+    pair: TablePair
+    part: Range
+    ledger: Ledger
+    written: Part
+
+
+def gather_range(job: GatherRange) -> float:
+    """Brings what was written apart where it belongs, with its ledger line, in one transaction.
+    Returns the seconds it took."""
+    started = time.perf_counter()
+    table = job.pair.target.table
+    with session_for(job.target, loading=True) as opened:
+        target = cast(TargetSession, opened)
+        with target.gathering(job.written.place):
+            job.ledger.claim(target, table, job.pair.generation, job.part)
+            target.gather(table, job.pair.target.columns)
+            job.ledger.record(target, table, job.part, job.written.digest.digest)
+            target.commit()
+    return time.perf_counter() - started
+
+
+def _as_spelled_by(target: Session, scan: Scan, batch: Batch) -> Batch:
     """The batch with values of the target's native types in the target's own spelling: what is
     the same to it, such as two spellings of one jsonb, is the same."""
     natives = [i for i, column in enumerate(scan.columns) if column.kind.name == "native"]
@@ -189,9 +226,8 @@ def _read(session: Session, scan: Scan, part: Range, speller: Speller | None) ->
         yield from session.read(scan, part)
         return
     with session_for(speller.endpoint) as opened:
-        target = cast(TargetSession, opened)
         for batch in session.read(scan, part):
-            yield _as_spelled_by(target, speller.scan, batch)
+            yield _as_spelled_by(opened, speller.scan, batch)
         _end_statement(opened, speller.endpoint)
 
 
@@ -275,6 +311,16 @@ def run_statements(job: RunStatements) -> float:
                 ) from error
         target.commit()
     return time.perf_counter() - started
+
+
+def access(job: object, target: Endpoint) -> Access:
+    """What a job does to a target that only one at a time can write."""
+    match job:
+        case RunStatements() | GatherRange() | CopyRange(apart=False):
+            return Access.WRITE
+        case DigestRange() | CountRows() | FindRows() | HashRows() | FetchRows():
+            return Access.READ if job.endpoint == target else Access.NONE
+    return Access.NONE
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ two schemas as they are now.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -16,7 +16,7 @@ from tableferry.casts import CastRule, Offers, makes, parse_all
 from tableferry.comparison import Comparison, Side
 from tableferry.dialects import dialect_of
 from tableferry.dialects.base import Dialect, Endpoint
-from tableferry.errors import MisfitFound, RunFailed, UsageError
+from tableferry.errors import MisfitFound, RunFailed
 from tableferry.events import Observer, PhaseBegins, PhaseEnds
 from tableferry.jobs import Jobs, Urgency
 from tableferry.model import (
@@ -74,11 +74,6 @@ def verify(
     clock = Clock()
     with ExitStack() as stack:
         dialects = dialect_of(source), dialect_of(target)
-        if {dialect.name for dialect in dialects} == {"sqlite"}:
-            raise UsageError(
-                "Comparing two SQLite files is not there yet.",
-                hint="One of the two sides has to be PostgreSQL.",
-            )
         holds = [
             stack.enter_context(dialect.hold(endpoint, locked=False))
             for dialect, endpoint in zip(dialects, (source, target), strict=True)
@@ -95,7 +90,7 @@ def verify(
             require_tables(everything, source)
             schema = options.selection.apply(everything)
             mine.require_readable(schema.tables)
-            Offers(dialects[0], rules).require_matches(schema)
+            Offers(*dialects, rules).require_matches(schema)
             found = theirs.inspect_target()
         outcomes: dict[TableName, TableOutcome] = {}
         beside: list[str] = []
@@ -389,13 +384,24 @@ def _unmatched(table: Table, what: Literal["missing", "extra"], column: Column) 
 
 
 def _common_candidate(ends: Ends, table: Table, mine: Column, theirs: Column) -> Candidate:
-    """PostgreSQL's columns say what they hold; SQLite's only what they would like to. How values
-    are converted to it, where the storage class does not say, is for the user's rules."""
-    if ends.target_dialect.name != "postgresql":
-        return ends.source_dialect.candidates(mine)[0]
-    candidate = ends.target_dialect.candidates(theirs)[0]
+    """What both columns can be read as: of two dialects, what the one whose columns say what they
+    hold reads, and the other takes as well. How values are converted to it, where the storage class
+    does not say, is for the user's rules."""
+    source, target = ends.source_dialect, ends.target_dialect
+    if source.name == target.name:
+        return _in_common(source.own_candidates(mine), target.own_candidates(theirs))
+    if source.typed and not target.typed:
+        return _in_common(source.candidates(mine), target.candidates(theirs))
+    candidate = _in_common(target.candidates(theirs), source.candidates(mine))
     ruled = [rule.candidate.using for rule in ends.rules if rule.concerns(table, mine)]
     # A column that was widened in spite of its rule holds values as they were.
     if ruled and makes(ruled[-1], candidate.kind):
         return replace(candidate, using=ruled[-1])
     return candidate
+
+
+def _in_common(wanted: Sequence[Candidate], other: Sequence[Candidate]) -> Candidate:
+    """The first of the one side's that the other has too; where it has none, the last, which is
+    the most that can be said of a value."""
+    kinds = {candidate.kind for candidate in other}
+    return next((c for c in wanted if c.kind in kinds), wanted[-1])

@@ -11,14 +11,12 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import partial
 
+from tableferry.dialects import dialect_of
 from tableferry.dialects.base import Endpoint
 from tableferry.digest import Digest
 from tableferry.jobs import Jobs, Urgency
-from tableferry.model import Column, Range, ReadColumn, Scan, TableName, ViewPlan
+from tableferry.model import Range, ReadColumn, Scan, TableName, ViewPlan
 from tableferry.tasks import DigestRange, Part, digest_range
-
-# What these kinds are as text is not what their Arrow type is made from: they are read as such.
-_READ_AS_SUCH = {"bytes": "bytea", "uuid": "uuid"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +31,7 @@ def disagreements(
     """The views that show other rows in the target, or cannot be read to their end there."""
     checks = [_Check(view) for view in views if any(not c.approximate for c in view.columns)]
     for check in checks:
-        for side, (endpoint, scan) in enumerate(zip(ends, _scans(check.view), strict=True)):
+        for side, (endpoint, scan) in enumerate(zip(ends, _scans(check.view, ends), strict=True)):
             job = DigestRange(endpoint, scan, Range(0), check.view.source)
             jobs.add(
                 digest_range,
@@ -72,17 +70,13 @@ class _Check:
         return "it shows other values in the target than in the source"
 
 
-def _scans(view: ViewPlan) -> tuple[Scan, Scan]:
+def _scans(view: ViewPlan, ends: tuple[Endpoint, Endpoint]) -> tuple[Scan, Scan]:
     compared = [column for column in view.columns if not column.approximate]
-    source = tuple(
-        # A sum of integers is an integer to SQLite, whatever its siblings are.
-        ReadColumn(Column(c.source, ""), c.kind, merges=c.kind.name == "float")
-        for c in compared
+    source, target = map(dialect_of, ends)
+    return (
+        _scan(view.source, tuple(source.view_column(c.source, c.kind) for c in compared)),
+        _scan(view.target, tuple(target.view_column(c.target, c.kind) for c in compared)),
     )
-    target = tuple(
-        ReadColumn(Column(c.target, _READ_AS_SUCH.get(c.kind.name, "")), c.kind) for c in compared
-    )
-    return _scan(view.source, source), _scan(view.target, target)
 
 
 def _scan(name: TableName, columns: tuple[ReadColumn, ...]) -> Scan:

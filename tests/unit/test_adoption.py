@@ -45,7 +45,7 @@ SOURCE = Table(
 
 def planned(*tables: Table, adopted: Mapping[TableName, Adopted] | None = None) -> Plan:
     known = Known(adopted=adopted or {})
-    return make_plan(Schema(tables), Offers(SQLITE), Destination(POSTGRES, "app"), known)
+    return make_plan(Schema(tables), Offers(SQLITE, POSTGRES), Destination(POSTGRES, "app"), known)
 
 
 def theirs(name: str, *columns: Column | tuple[str, str]) -> Table:

@@ -82,7 +82,7 @@ def table(name: str, **columns: str) -> Table:
 
 
 def first(rules: list[str], of: Table, column: int = 0) -> Candidate:
-    offers = Offers(SQLITE, parse_all(rules, POSTGRESQL))
+    offers = Offers(SQLITE, POSTGRESQL, parse_all(rules, POSTGRESQL))
     return offers(of, of.columns[column])[0]
 
 
@@ -222,7 +222,7 @@ def test_what_a_rule_concerns(where: str, concerned: set[str]) -> None:
     found = {f"{t.name}.{c.name}" for t in tables for c in t.columns if rule.concerns(t, c)}
 
     assert found == concerned
-    offers = Offers(SQLITE, (rule,))
+    offers = Offers(SQLITE, POSTGRESQL, (rule,))
     if concerned:
         offers.require_matches(Schema(tables))
     else:
@@ -234,12 +234,12 @@ def test_what_a_rule_concerns(where: str, concerned: set[str]) -> None:
 def test_one_idle_rule_among_others_is_an_error() -> None:
     rules = parse_all(["t.a to text", "t.missing to text"], POSTGRESQL)
     with pytest.raises(UsageError, match=r"t\.missing"):
-        Offers(SQLITE, rules).require_matches(Schema((table("t", a="INTEGER"),)))
+        Offers(SQLITE, POSTGRESQL, rules).require_matches(Schema((table("t", a="INTEGER"),)))
 
 
 def test_a_rule_that_a_later_one_beats_is_not_idle() -> None:
     rules = parse_all(["t.a to text", "*.* to bytea"], POSTGRESQL)
-    Offers(SQLITE, rules).require_matches(Schema((table("t", a="INTEGER"),)))
+    Offers(SQLITE, POSTGRESQL, rules).require_matches(Schema((table("t", a="INTEGER"),)))
 
 
 # ---- what is offered then ---------------------------------------------------------------------
@@ -260,7 +260,7 @@ def test_a_rule_goes_first_and_nothing_else_is_lost_or_offered_twice(
     one = table("t", a=declared)
     rule = parse(f"t.a to {name}", POSTGRESQL)
 
-    offered = Offers(SQLITE, (rule,))(one, one.columns[0])
+    offered = Offers(SQLITE, POSTGRESQL, (rule,))(one, one.columns[0])
 
     assert offered[0] == rule.candidate
     assert len(set(offered)) == len(offered)
@@ -271,5 +271,5 @@ def test_a_rule_goes_first_and_nothing_else_is_lost_or_offered_twice(
 def test_without_a_rule_the_dialect_has_its_word() -> None:
     one = table("t", a="INTEGER")
     rules = parse_all(["other.a to text"], POSTGRESQL)
-    assert Offers(SQLITE, rules)(one, one.columns[0]) == candidates(one.columns[0])
-    assert Offers(SQLITE)(one, one.columns[0]) == candidates(one.columns[0])
+    assert Offers(SQLITE, POSTGRESQL, rules)(one, one.columns[0]) == candidates(one.columns[0])
+    assert Offers(SQLITE, POSTGRESQL)(one, one.columns[0]) == candidates(one.columns[0])

@@ -50,7 +50,7 @@ def refers(column: str, parent: str, parent_column: str) -> ForeignKey:
 
 
 def plan(*tables: Table, surveys: Surveys | None = None) -> Plan:
-    return make_plan(Schema(tables), Offers(SQLITE), DESTINATION, Known(surveys or {}))
+    return make_plan(Schema(tables), Offers(SQLITE, POSTGRES), DESTINATION, Known(surveys or {}))
 
 
 def spelled(candidate: Candidate) -> str:
@@ -314,4 +314,4 @@ def test_foreign_keys_that_lead_nowhere_are_left_behind() -> None:
 def test_what_the_schema_left_behind_stays_named() -> None:
     view = LeftBehind("view", "v", "v", "views are not translated yet")
     schema = Schema((table("t", ("id", "INTEGER")),), (view,))
-    assert make_plan(schema, Offers(SQLITE), DESTINATION, Known()).left_behind == (view,)
+    assert make_plan(schema, Offers(SQLITE, POSTGRES), DESTINATION, Known()).left_behind == (view,)

@@ -24,6 +24,7 @@ from tableferry.kinds import (
     BYTES,
     DATE,
     FLOAT,
+    FLOAT4,
     INT,
     JSON,
     NUMERIC,
@@ -68,7 +69,7 @@ def test_a_type_and_its_kind_are_one(declared: str, kind: Kind) -> None:
 @pytest.mark.parametrize(
     ("declared", "kind"),
     [
-        ("real", FLOAT),
+        ("real", FLOAT4),
         ("character varying", TEXT),
         ("numeric(30,10)", NUMERIC),
         ("numeric(5,-2)", NUMERIC),

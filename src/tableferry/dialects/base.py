@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
-from typing import ClassVar, Protocol
+from typing import ClassVar, Protocol, Self, TypeAlias
 
 import pyarrow as pa
 
@@ -30,6 +30,10 @@ from tableferry.model import (
     ViewPlan,
 )
 from tableferry.rejects import Reject, Stored
+from tableferry.sql import qualified
+
+# The table by which an unfinished run is known; see ledger.py.
+RUN_TABLE = "tableferry_run"
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +121,11 @@ class Session(ABC):
         """How many rows of the table, under the alias t, meet a condition in the SQL of this
         database; and the columns ``shown`` of at most ``most`` of them, as text."""
 
+    def canonical(self, kind: Kind, array: pa.Array) -> pa.Array:
+        """Texts as a type that only this database knows spells them; where it knows none, as they
+        are. Raises DatabaseError where one is no value of the type, or the type would change it."""
+        return array
+
     @abstractmethod
     def close(self) -> None: ...
 
@@ -169,6 +178,10 @@ class TargetSession(Session):
     def schema(self) -> str:
         """The schema that new tables go to."""
 
+    def reference(self, table: TableName) -> str:
+        """A table as a foreign key names it."""
+        return qualified(table)
+
     @abstractmethod
     def require_writable(self) -> None:
         """Raises Refused where this role may not create tables in the schema. Creates a schema
@@ -207,16 +220,26 @@ class TargetSession(Session):
         """Raises Refused where a role is not there, or this one may not give ``owner`` anything."""
 
     @abstractmethod
-    def canonical(self, kind: Kind, array: pa.Array) -> pa.Array:
-        """Texts as a type that only this database knows spells them. Raises DatabaseError where
-        one is no value of the type, or the type would change it."""
-
-    @abstractmethod
     def prepare_load(self) -> None:
         """Settings that make a load cheaper without making it less safe."""
 
     @abstractmethod
-    def execute(self, statement: str) -> None: ...
+    def execute(self, *statements: str) -> None:
+        """One after the other, in the current transaction."""
+
+    def write_apart(
+        self, table: TableName, columns: tuple[ReadColumn, ...], batches: Iterator[Batch]
+    ) -> str:
+        """As ingest(), but in a place of its own, whose name it answers."""
+        raise NotImplementedError
+
+    def gathering(self, place: str) -> AbstractContextManager[None]:
+        """What was written apart within reach of gather(), and gone afterwards."""
+        raise NotImplementedError
+
+    def gather(self, table: TableName, columns: tuple[ReadColumn, ...]) -> None:
+        """Appends it, in the current transaction."""
+        raise NotImplementedError
 
     @abstractmethod
     def commit(self) -> None: ...
@@ -237,6 +260,37 @@ class TargetSession(Session):
         or change, and whatever ``batches`` raises."""
 
 
+class Stage(ABC):
+    """Where a run writes, until all of it is verified; opened around a run, which it keeps every
+    other run away from where it can.
+
+    ``endpoint`` is what workers write to. ``unfinished`` tells that an earlier run has left
+    something there that its tables do not show.
+    """
+
+    endpoint: Endpoint
+    unfinished: bool = False
+
+    def __enter__(self) -> Self:
+        return self
+
+    @abstractmethod
+    def __exit__(self, *_: object) -> None:
+        """Leaves what was written, unless it never came to that."""
+
+    @abstractmethod
+    def open(self) -> TargetSession:
+        """The one session that also looks at what is there already."""
+
+    @abstractmethod
+    def discard(self) -> None:
+        """Gives up what an earlier run has left."""
+
+    @abstractmethod
+    def publish(self) -> None:
+        """Everything is verified, and no session open: from here on it is the target."""
+
+
 class Hold(ABC):
     """Keeps one side at one moment while sessions of other processes read it."""
 
@@ -247,47 +301,59 @@ class Hold(ABC):
         """Raises SourceChanged where the moment was lost since the hold began."""
 
 
+# Statements that are run one after the other; none where there is nothing to do.
+Script: TypeAlias = tuple[str, ...]
+
+
 class Statements(Protocol):
     """The statements that create and finish tables, as pure functions (a module is one)."""
 
-    def create_schema(self, schema: str) -> str:
+    # Whether adding a check, or proving a foreign key, fails on rows that break it; otherwise
+    # whoever adds one looks for such rows.
+    PROVES: bool
+
+    def create_schema(self, schema: str) -> Script:
         """Unless it is there."""
 
-    def create_table(self, table: Table) -> str:
+    def define(self, table: Table) -> Script:
+        """The table with its keys, checks and indexes, and with its foreign keys where the
+        database has no way to add them later."""
+
+    def create_table(self, table: Table) -> Script:
         """The bare table: keys and indexes are built after the load, when that costs least."""
 
-    def drop_tables(self, tables: Iterable[TableName]) -> str: ...
+    def drop_tables(self, tables: Iterable[TableName]) -> Script: ...
 
-    def empty_tables(self, tables: Iterable[TableName]) -> str: ...
+    def empty_tables(self, tables: Iterable[TableName]) -> Script: ...
 
-    def add_key(self, table: TableName, key: Key, *, primary: bool) -> str: ...
+    def add_key(self, table: Table, key: Key, *, primary: bool) -> Script: ...
 
-    def create_index(self, table: TableName, index: Index) -> str: ...
+    def create_index(self, table: TableName, index: Index) -> Script: ...
 
-    def add_foreign_key(self, table: TableName, key: ForeignKey) -> str:
+    def add_foreign_key(self, table: TableName, key: ForeignKey) -> Script:
         """Unproven at first, so that orphans do not undo it."""
 
-    def drop_constraint(self, table: TableName, name: str) -> str: ...
+    def drop_foreign_key(self, table: TableName, key: ForeignKey) -> Script: ...
 
-    def validate_foreign_key(self, table: TableName, key: ForeignKey) -> str: ...
+    def validate_foreign_key(self, table: TableName, key: ForeignKey) -> Script: ...
 
-    def add_identity(self, table: Table) -> str:
+    def add_identity(self, table: Table) -> Script:
         """Once all tables and indexes are there."""
 
-    def set_next_identity(self, table: Table) -> str: ...
+    def set_next_identity(self, table: Table) -> Script: ...
 
-    def add_check(self, table: TableName, check: Check) -> str: ...
+    def add_check(self, table: TableName, check: Check) -> Script: ...
 
-    def set_default(self, table: TableName, column: Column) -> str: ...
+    def set_default(self, table: TableName, column: Column) -> Script: ...
 
-    def create_view(self, view: ViewPlan) -> str: ...
+    def create_view(self, view: ViewPlan) -> Script: ...
 
-    def drop_views(self, views: Iterable[TableName]) -> str: ...
+    def drop_views(self, views: Iterable[TableName]) -> Script: ...
 
-    def drop_view_and_dependents(self, view: TableName) -> str:
+    def drop_view_and_dependents(self, view: TableName) -> Script:
         """With the views that build on it."""
 
-    def comments(self, table: Table) -> tuple[str, ...]: ...
+    def comments(self, table: Table) -> Script: ...
 
     def breaking_check(self, check: Check) -> str:
         """The condition of rows that break it, of the table under the alias t."""
@@ -296,13 +362,13 @@ class Statements(Protocol):
 
     def breaking_unique(self, table: TableName, index: Index) -> str: ...
 
-    def set_owner(self, name: TableName, role: str) -> str: ...
+    def set_owner(self, name: TableName, role: str) -> Script: ...
 
-    def grant(self, schema: str, tables: Iterable[Table], role: str) -> tuple[str, ...]: ...
+    def grant(self, schema: str, tables: Iterable[Table], role: str) -> Script: ...
 
-    def grant_view(self, view: TableName, role: str) -> str: ...
+    def grant_view(self, view: TableName, role: str) -> Script: ...
 
-    def analyze(self, table: TableName) -> str: ...
+    def analyze(self, table: TableName) -> Script: ...
 
 
 class Dialect(ABC):
@@ -317,7 +383,7 @@ class Dialect(ABC):
 
     @abstractmethod
     def size_hint(self, endpoint: Endpoint) -> int:
-        """Bytes of the database, as far as they are known without opening it; else 0."""
+        """Bytes of the database's tables, roughly; 0 where there is no database."""
 
     @abstractmethod
     def candidates(self, column: Column) -> tuple[Candidate, ...]:
@@ -348,8 +414,57 @@ class Dialect(ABC):
     @abstractmethod
     def fit_column_name(self, name: str) -> str: ...
 
+    def own_candidates(self, column: Column) -> tuple[Candidate, ...]:
+        """What a column may be read as on its way to a column of the same type, in another
+        database of this dialect."""
+        return self.candidates(column)
+
+    def takes(self, kind: Kind) -> bool:
+        """Whether a new column can hold every value of this kind, as other databases have them."""
+        return True
+
+    def fit_table(self, table: Table) -> Table:
+        """A new table with what only this database says of it, such as how its rows are found."""
+        return table
+
+    def view_column(self, name: str, kind: Kind) -> ReadColumn:
+        """How a column of a view is read as a kind."""
+        return ReadColumn(Column(name, ""), kind)
+
+    def affinity(self, column: Column) -> str:
+        """What SQLite's rules make of a column's declaration; "" where there are none such."""
+        return ""
+
+    def numbers(self, table: Table) -> bool:
+        """Whether the column of a new table's identity can number itself."""
+        return True
+
+    # Whether a column holds nothing but what its type says.
+    typed: ClassVar[bool] = True
+    # Whether two keys of the same columns are two.
+    twin_keys: ClassVar[bool] = True
+    # The schema of tables where none is named.
+    home: ClassVar[str]
+    # Whether one session at a time can write; then workers write apart, and it is gathered.
+    one_writer: ClassVar[bool] = False
+
+    def alike(self, name: str) -> str:
+        """What two names have in common that this database takes for one."""
+        return name
+
     @abstractmethod
     def open(self, endpoint: Endpoint) -> Session: ...
+
+    @abstractmethod
+    def open_target(self, endpoint: Endpoint) -> TargetSession:
+        """A session that writes what others may be writing as well."""
+
+    @abstractmethod
+    def look(self, endpoint: Endpoint) -> TargetSession | None:
+        """A session that only looks at a target; None where there is none yet."""
+
+    @abstractmethod
+    def stage(self, endpoint: Endpoint) -> Stage: ...
 
     @abstractmethod
     def hold(self, endpoint: Endpoint, *, locked: bool) -> AbstractContextManager[Hold]:

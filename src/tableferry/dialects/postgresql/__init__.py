@@ -3,39 +3,71 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, closing
 
-from tableferry.dialects.base import ColumnValues, Dialect, Endpoint, Hold, Statements
+from tableferry.dialects.base import (
+    ColumnValues,
+    Dialect,
+    Endpoint,
+    Hold,
+    Stage,
+    Statements,
+)
 from tableferry.dialects.postgresql import ddl
 from tableferry.dialects.postgresql.hold import ExportedSnapshot
 from tableferry.dialects.postgresql.session import PostgresSession
 from tableferry.dialects.postgresql.types import (
+    candidates,
     demanded,
     fit_column_name,
     fit_name,
     kind_named,
-    kind_of,
+    own_candidates,
+    takes,
     type_for,
 )
 from tableferry.errors import UsageError
-from tableferry.kinds import native
-from tableferry.model import Candidate, Column, Kind
+from tableferry.model import Candidate, Column, Kind, ReadColumn
 from tableferry.rejects import Stored
+
+
+class InPlace(Stage):
+    """The server itself: what is not committed, no one sees."""
+
+    def __init__(self, endpoint: Endpoint) -> None:
+        self.endpoint = endpoint
+
+    def __exit__(self, *_: object) -> None:
+        """Nothing is held."""
+
+    def open(self) -> PostgresSession:
+        return PostgresSession(self.endpoint)
+
+    def discard(self) -> None:
+        """Nothing: an unfinished run shows in the schema itself."""
+
+    def publish(self) -> None:
+        """Nothing: it is there."""
 
 
 class PostgresDialect(Dialect):
     name = "postgresql"
     title = "PostgreSQL"
+    home = "public"
 
     @property
     def statements(self) -> Statements:
         return ddl
 
     def size_hint(self, endpoint: Endpoint) -> int:
-        return 0
+        with closing(PostgresSession(endpoint)) as session:
+            return session.size()
 
     def candidates(self, column: Column) -> tuple[Candidate, ...]:
-        return (Candidate(kind_of(column.declared) or native(column.declared)),)
+        return candidates(column.declared)
+
+    def own_candidates(self, column: Column) -> tuple[Candidate, ...]:
+        return own_candidates(column.declared)
 
     def demanded(self, column: Column) -> tuple[Candidate, ...]:
         return demanded(column.declared)
@@ -55,8 +87,25 @@ class PostgresDialect(Dialect):
     def fit_column_name(self, name: str) -> str:
         return fit_column_name(name)
 
+    def takes(self, kind: Kind) -> bool:
+        return takes(kind)
+
+    def view_column(self, name: str, kind: Kind) -> ReadColumn:
+        # What these kinds are as text is not what their Arrow type is made from.
+        declared = type_for(kind) if kind.name in ("bytes", "uuid") else ""
+        return ReadColumn(Column(name, declared), kind)
+
     def open(self, endpoint: Endpoint) -> PostgresSession:
         return PostgresSession(endpoint)
+
+    def open_target(self, endpoint: Endpoint) -> PostgresSession:
+        return PostgresSession(endpoint)
+
+    def look(self, endpoint: Endpoint) -> PostgresSession:
+        return PostgresSession(endpoint)
+
+    def stage(self, endpoint: Endpoint) -> Stage:
+        return InPlace(endpoint)
 
     def hold(self, endpoint: Endpoint, *, locked: bool) -> AbstractContextManager[Hold]:
         return ExportedSnapshot(endpoint)

@@ -15,9 +15,9 @@ from typing import Any
 import adbc_driver_postgresql.dbapi
 
 from tableferry.dialects.postgresql.connection import rows
-from tableferry.dialects.postgresql.ddl import breaking_foreign_key, literal, qualified
+from tableferry.dialects.postgresql.ddl import literal
 from tableferry.model import ForeignKey, Restoration, TableName
-from tableferry.sql import quote
+from tableferry.sql import breaking_foreign_key, qualified, quote
 
 # pg_trigger.tgenabled: fires in "origin" and "local" sessions, in replicas, or in all.
 _ENABLE = {"O": "ENABLE", "R": "ENABLE REPLICA", "A": "ENABLE ALWAYS"}
@@ -105,6 +105,7 @@ def canonical_query(type_name: str, texts: str) -> str:
     """How a type spells texts, which are given as a list of literals, and whether it cuts or
     rounds one to do so: a cast does that without a word (section 4.2.9)."""
     base = _without_modifiers(type_name)
+    exact = "::numeric" if type_name == "money" else ""
     if base != type_name:
         changed = f"v::{type_name} IS DISTINCT FROM v::{base}"
     elif type_name == "money":
@@ -121,7 +122,7 @@ def canonical_query(type_name: str, texts: str) -> str:
         # Words for the moment of reading, and digits beyond the microsecond.
         changed = f"({changed}) OR v ~* '(now|today|tomorrow|yesterday)|\\.[0-9]{{7}}'"
     return (
-        f"SELECT v AS given, v::{type_name}::text AS spelled, {changed} AS changed "
+        f"SELECT v AS given, v::{type_name}{exact}::text AS spelled, {changed} AS changed "
         f"FROM unnest(ARRAY[{texts}]::text[]) WITH ORDINALITY AS u(v, i) ORDER BY i"
     )
 

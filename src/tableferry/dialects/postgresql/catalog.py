@@ -16,7 +16,7 @@ import adbc_driver_postgresql.dbapi
 
 from tableferry.dialects.postgresql import losses
 from tableferry.dialects.postgresql.connection import rows, set_all
-from tableferry.dialects.postgresql.ddl import literal, qualified
+from tableferry.dialects.postgresql.ddl import literal
 from tableferry.dialects.postgresql.objects import objects_left_behind
 from tableferry.dialects.postgresql.scope import covered, not_of_extension
 from tableferry.dialects.postgresql.sequences import (
@@ -40,6 +40,7 @@ from tableferry.model import (
     TableName,
     View,
 )
+from tableferry.sql import qualified
 
 Connection: TypeAlias = adbc_driver_postgresql.dbapi.Connection
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from tableferry.dialects.base import Script
 from tableferry.model import (
     Check,
     Column,
@@ -15,8 +16,10 @@ from tableferry.model import (
     TableName,
     ViewPlan,
 )
-from tableferry.sql import quote
+from tableferry.sql import breaking_foreign_key as breaking_foreign_key
+from tableferry.sql import names, qualified, quote
 
+PROVES = True
 _MAX_BIGINT = 2**63 - 1
 
 
@@ -26,26 +29,30 @@ def literal(text: str) -> str:
     return "E" + quoted.replace("\\", "\\\\") if "\\" in text else quoted
 
 
-def qualified(name: TableName) -> str:
-    return f"{quote(name.schema)}.{quote(name.name)}"
-
-
 def rows_of(table: TableName, *, partitioned: bool) -> str:
     """What a query reads a table's own rows from: not those of tables that inherit from it, but
     those of its partitions, since it has none but theirs ("Inheritance", section 5.11)."""
     return qualified(table) if partitioned else f"ONLY {qualified(table)}"
 
 
-def names(columns: Iterable[str]) -> str:
-    return ", ".join(map(quote, columns))
+def create_schema(schema: str) -> Script:
+    return (f"CREATE SCHEMA IF NOT EXISTS {quote(schema)}",)
 
 
-def create_schema(schema: str) -> str:
-    return f"CREATE SCHEMA IF NOT EXISTS {quote(schema)}"
+def define(table: Table) -> Script:
+    script = create_table(table)
+    if table.primary_key is not None:
+        script += add_key(table, table.primary_key, primary=True)
+    for key in table.uniques:
+        script += add_key(table, key, primary=False)
+    for check in table.checks:
+        script += add_check(table.name, check)
+    for index in table.indexes:
+        script += create_index(table.name, index)
+    return script
 
 
-def create_table(table: Table) -> str:
-    """The bare table: keys and indexes are built after the load, when that costs least."""
+def create_table(table: Table) -> Script:
     parts = []
     for column in table.columns:
         part = f"{quote(column.name)} {column.declared}"
@@ -55,10 +62,10 @@ def create_table(table: Table) -> str:
         if not column.nullable:
             part += " NOT NULL"
         parts.append(part)
-    return f"CREATE TABLE {qualified(table.name)} ({', '.join(parts)})"
+    return (f"CREATE TABLE {qualified(table.name)} ({', '.join(parts)})",)
 
 
-def create_index(table: TableName, index: Index) -> str:
+def create_index(table: TableName, index: Index) -> Script:
     unique = "UNIQUE " if index.unique else ""
     # SQLite sorts NULL before every value, PostgreSQL after: an index serves the same ORDER BY.
     columns = ", ".join(
@@ -66,65 +73,65 @@ def create_index(table: TableName, index: Index) -> str:
         for column in index.columns
     )
     where = f" WHERE {index.where}" if index.where else ""
-    return f"CREATE {unique}INDEX {quote(index.name)} ON {qualified(table)} ({columns}){where}"
+    return (f"CREATE {unique}INDEX {quote(index.name)} ON {qualified(table)} ({columns}){where}",)
 
 
 def _term(column: IndexColumn) -> str:
     return f"({column.expression})" if column.expression else quote(column.name)
 
 
-def add_key(table: TableName, key: Key, *, primary: bool) -> str:
+def add_key(table: Table, key: Key, *, primary: bool) -> Script:
     what = "PRIMARY KEY" if primary else "UNIQUE"
     named = f"CONSTRAINT {quote(key.name)} " if key.name else ""
-    return f"ALTER TABLE {qualified(table)} ADD {named}{what} ({names(key.columns)})"
+    return (f"ALTER TABLE {qualified(table.name)} ADD {named}{what} ({names(key.columns)})",)
 
 
-def add_foreign_key(table: TableName, key: ForeignKey) -> str:
+def add_foreign_key(table: TableName, key: ForeignKey) -> Script:
     """Not valid at first: VALIDATE then finds orphans without undoing the constraint."""
     deferred = " DEFERRABLE INITIALLY DEFERRED" if key.deferred else ""
     return (
         f"ALTER TABLE {qualified(table)} ADD CONSTRAINT {quote(key.name)} "
         f"FOREIGN KEY ({names(key.columns)}) "
         f"REFERENCES {qualified(key.parent)} ({names(key.parent_columns)}) "
-        f"ON DELETE {key.on_delete} ON UPDATE {key.on_update}{deferred} NOT VALID"
+        f"ON DELETE {key.on_delete} ON UPDATE {key.on_update}{deferred} NOT VALID",
     )
 
 
-def drop_constraint(table: TableName, name: str) -> str:
-    return f"ALTER TABLE {qualified(table)} DROP CONSTRAINT {quote(name)}"
+def drop_foreign_key(table: TableName, key: ForeignKey) -> Script:
+    return (f"ALTER TABLE {qualified(table)} DROP CONSTRAINT {quote(key.name)}",)
 
 
-def validate_foreign_key(table: TableName, key: ForeignKey) -> str:
-    return f"ALTER TABLE {qualified(table)} VALIDATE CONSTRAINT {quote(key.name)}"
+def validate_foreign_key(table: TableName, key: ForeignKey) -> Script:
+    return (f"ALTER TABLE {qualified(table)} VALIDATE CONSTRAINT {quote(key.name)}",)
 
 
-def add_check(table: TableName, check: Check) -> str:
+def add_check(table: TableName, check: Check) -> Script:
     return (
         f"ALTER TABLE {qualified(table)} ADD CONSTRAINT {quote(check.name)} "
-        f"CHECK ({check.expression})"
+        f"CHECK ({check.expression})",
     )
 
 
-def set_default(table: TableName, column: Column) -> str:
+def set_default(table: TableName, column: Column) -> Script:
     return (
         f"ALTER TABLE {qualified(table)} ALTER COLUMN {quote(column.name)} "
-        f"SET DEFAULT {column.default}"
+        f"SET DEFAULT {column.default}",
     )
 
 
-def create_view(view: ViewPlan) -> str:
-    return f"CREATE VIEW {qualified(view.target)} AS {view.select}"
+def create_view(view: ViewPlan) -> Script:
+    return (f"CREATE VIEW {qualified(view.target)} AS {view.select}",)
 
 
-def drop_views(views: Iterable[TableName]) -> str:
-    return f"DROP VIEW {', '.join(map(qualified, views))}"
+def drop_views(views: Iterable[TableName]) -> Script:
+    return (f"DROP VIEW {', '.join(map(qualified, views))}",)
 
 
-def drop_view_and_dependents(view: TableName) -> str:
-    return f"DROP VIEW {qualified(view)} CASCADE"
+def drop_view_and_dependents(view: TableName) -> Script:
+    return (f"DROP VIEW {qualified(view)} CASCADE",)
 
 
-def comments(table: Table) -> tuple[str, ...]:
+def comments(table: Table) -> Script:
     """What people wrote beside the table's and the columns' definitions."""
     name = qualified(table.name)
     found = [f"TABLE {name} IS {literal(table.comment)}"] if table.comment else []
@@ -141,17 +148,6 @@ def breaking_check(check: Check) -> str:
     return f"NOT ({check.expression})"
 
 
-def breaking_foreign_key(key: ForeignKey) -> str:
-    """The condition of rows without a parent, as a table aliased t. A NULL among several columns
-    exempts a row (MATCH SIMPLE)."""
-    given = " AND ".join(f"t.{quote(column)} IS NOT NULL" for column in key.columns)
-    same = " AND ".join(
-        f"p.{quote(theirs)} = t.{quote(mine)}"
-        for mine, theirs in zip(key.columns, key.parent_columns, strict=True)
-    )
-    return f"{given} AND NOT EXISTS (SELECT 1 FROM {qualified(key.parent)} AS p WHERE {same})"
-
-
 def breaking_unique(table: TableName, index: Index) -> str:
     """The condition of rows that are not the only ones of their values, as a table aliased t."""
     terms = [_term(column) for column in index.columns]
@@ -166,12 +162,12 @@ def breaking_unique(table: TableName, index: Index) -> str:
     )
 
 
-def set_owner(name: TableName, role: str) -> str:
+def set_owner(name: TableName, role: str) -> Script:
     """Of a table or a view; a table's own sequences follow."""
-    return f"ALTER TABLE {qualified(name)} OWNER TO {quote(role)}"
+    return (f"ALTER TABLE {qualified(name)} OWNER TO {quote(role)}",)
 
 
-def grant(schema: str, tables: Iterable[Table], role: str) -> tuple[str, ...]:
+def grant(schema: str, tables: Iterable[Table], role: str) -> Script:
     """Reading and writing rows, and the schema and sequences that this takes."""
     statements = [f"GRANT USAGE ON SCHEMA {quote(schema)} TO {quote(role)}"]
     for table in tables:
@@ -181,25 +177,25 @@ def grant(schema: str, tables: Iterable[Table], role: str) -> tuple[str, ...]:
     return tuple(statements)
 
 
-def grant_view(view: TableName, role: str) -> str:
-    return f"GRANT SELECT ON {qualified(view)} TO {quote(role)}"
+def grant_view(view: TableName, role: str) -> Script:
+    return (f"GRANT SELECT ON {qualified(view)} TO {quote(role)}",)
 
 
-def analyze(table: TableName) -> str:
-    return f"ANALYZE {qualified(table)}"
+def analyze(table: TableName) -> Script:
+    return (f"ANALYZE {qualified(table)}",)
 
 
-def add_identity(table: Table) -> str:
+def add_identity(table: Table) -> Script:
     """Last of all: the server names the sequence, and must not take a name that another table or
     index is to get."""
     assert table.identity is not None
     return (
         f"ALTER TABLE {qualified(table.name)} ALTER COLUMN {quote(table.identity.column)} "
-        "ADD GENERATED BY DEFAULT AS IDENTITY"
+        "ADD GENERATED BY DEFAULT AS IDENTITY",
     )
 
 
-def set_next_identity(table: Table) -> str:
+def set_next_identity(table: Table) -> Script:
     """Makes the next insert get identity.next_value; past the type's end it must fail."""
     assert table.identity is not None
     sequence = (
@@ -208,16 +204,16 @@ def set_next_identity(table: Table) -> str:
     )
     value = table.identity.next_value
     if value > _MAX_BIGINT:
-        return f"SELECT setval({sequence}, {_MAX_BIGINT}, true)"
-    return f"SELECT setval({sequence}, {value}, false)"
+        return (f"SELECT setval({sequence}, {_MAX_BIGINT}, true)",)
+    return (f"SELECT setval({sequence}, {value}, false)",)
 
 
-def empty_tables(tables: Iterable[TableName]) -> str:
+def empty_tables(tables: Iterable[TableName]) -> Script:
     # Without CASCADE: a table that refers to one of these and is not among them stops it.
-    return f"TRUNCATE {', '.join(map(qualified, tables))}"
+    return (f"TRUNCATE {', '.join(map(qualified, tables))}",)
 
 
-def drop_tables(tables: Iterable[TableName]) -> str:
+def drop_tables(tables: Iterable[TableName]) -> Script:
     # All in one statement and without CASCADE: keys among them go along, while anything outside
     # that depends on one stops the statement and is named.
-    return f"DROP TABLE {', '.join(map(qualified, tables))}"
+    return (f"DROP TABLE {', '.join(map(qualified, tables))}",)

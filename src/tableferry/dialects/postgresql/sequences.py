@@ -9,11 +9,10 @@ from dataclasses import dataclass
 import adbc_driver_postgresql.dbapi
 
 from tableferry.dialects.postgresql.connection import rows
-from tableferry.dialects.postgresql.ddl import qualified
 from tableferry.dialects.postgresql.scope import covered, not_of_extension
 from tableferry.dialects.postgresql.tables import Relation, Row
 from tableferry.model import TableName
-from tableferry.sql import quote
+from tableferry.sql import qualified, quote
 
 _INTEGERS = ("smallint", "integer", "bigint")
 # A default that is no more than the next value of a sequence; so SERIAL is defined (section 8.1.4).

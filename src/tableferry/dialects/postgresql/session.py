@@ -10,11 +10,11 @@ from dataclasses import replace
 import pyarrow as pa
 
 from tableferry import temporal
-from tableferry.dialects.base import Batch, Endpoint, TargetSession
+from tableferry.dialects.base import Batch, Endpoint, Surveyor, TargetSession
 from tableferry.dialects.postgresql import aside, catalog
 from tableferry.dialects.postgresql import connection as postgres
-from tableferry.dialects.postgresql.ddl import literal, qualified, rows_of
-from tableferry.dialects.postgresql.values import misfits, reading, storing
+from tableferry.dialects.postgresql.ddl import literal, rows_of
+from tableferry.dialects.postgresql.values import Reading, Texts, misfits, reading, storing, text_of
 from tableferry.errors import DatabaseError, MisfitFound, Refused
 from tableferry.model import (
     Kind,
@@ -27,7 +27,7 @@ from tableferry.model import (
     TableName,
     ranges_at,
 )
-from tableferry.sql import quote
+from tableferry.sql import qualified, quote
 
 _RANGE_PAGES = 8_192
 _STAGE = "tableferry_stage"
@@ -52,7 +52,7 @@ _MAX_BIGINT = 2**63 - 1
 _CLIENT_CHECK = 1_000
 
 
-class PostgresSession(TargetSession):
+class PostgresSession(TargetSession, Surveyor):
     def __init__(self, endpoint: Endpoint) -> None:
         self._endpoint = endpoint
         self._schema = postgres.address_of(endpoint).schema or "public"
@@ -92,17 +92,27 @@ class PostgresSession(TargetSession):
             self.rollback()
             self.execute("SELECT pg_advisory_unlock_all()")
 
-    def execute(self, statement: str) -> None:
-        if statement.startswith("SELECT "):
-            # The driver runs it as a COPY and tells of an error only where rows are fetched.
-            self.rows(statement)
-            return
-        with postgres.errors(self._endpoint):
-            postgres.run(self._connection, statement)
+    def execute(self, *statements: str) -> None:
+        for statement in statements:
+            if statement.startswith("SELECT "):
+                # The driver runs it as a COPY and tells of an error only where rows are fetched.
+                self.rows(statement)
+                continue
+            with postgres.errors(self._endpoint):
+                postgres.run(self._connection, statement)
 
     def rows(self, query: str) -> list[dict[str, object]]:
         with postgres.errors(self._endpoint):
             return postgres.rows(self._connection, query)
+
+    def size(self) -> int:
+        """Bytes of all tables that users have made."""
+        found = self.rows(
+            "SELECT coalesce(sum(pg_table_size(c.oid)), 0)::int8 AS size FROM pg_class c "
+            "JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.relkind IN ('r', 'm') "
+            "AND n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'"
+        )
+        return int(str(found[0]["size"]))
 
     def texts(self, query: str) -> list[tuple[str, ...]]:
         return [tuple(map(str, row.values())) for row in self.rows(query)]
@@ -293,6 +303,19 @@ class PostgresSession(TargetSession):
 
     def read(self, scan: Scan, part: Range) -> Iterator[Batch]:
         readings = [reading(column) for column in scan.columns]
+        for batch in self._stream(scan, part, readings):
+            arrays = zip(readings, batch.columns, strict=True)
+            yield Batch(tuple(r.decode(array) for r, array in arrays))
+
+    def survey(self, scan: Scan, part: Range) -> Iterator[tuple[Texts, ...]]:
+        readings = [Reading(text_of(c), pa.string(), lambda array: array) for c in scan.columns]
+        for batch in self._stream(scan, part, readings):
+            yield tuple(map(Texts, batch.columns))
+
+    def _stream(
+        self, scan: Scan, part: Range, readings: Sequence[Reading]
+    ) -> Iterator[pa.RecordBatch]:
+        """The rows of a range, batch by batch, each column as its reading expects it."""
         what = f"table {scan.table}"
         values = ", ".join(r.expression for r in readings)
         query = f"SELECT {values} FROM {self._rows_of(scan.table)} AS t{_where(scan, part)}"
@@ -313,8 +336,7 @@ class PostgresSession(TargetSession):
                     batch = next(reader, None)
                 if batch is None:
                     return
-                arrays = zip(readings, batch.columns, strict=True)
-                yield Batch(tuple(r.decode(array) for r, array in arrays))
+                yield batch
 
     def ingest(
         self, table: TableName, columns: tuple[ReadColumn, ...], batches: Iterator[Batch]
@@ -355,7 +377,7 @@ class PostgresSession(TargetSession):
             for c in columns
         )
         casts = ", ".join(
-            f"s.{quote(c.column.name)}" + (f"::{c.column.declared}" if storing(c).staged else "")
+            f"s.{quote(c.column.name)}" + (_cast(c.column.declared) if storing(c).staged else "")
             for c in columns
         )
         postgres.run(self._connection, f"CREATE TEMP TABLE {_STAGE} ({definition}) ON COMMIT DROP")
@@ -367,6 +389,11 @@ class PostgresSession(TargetSession):
             f"SELECT {casts} FROM pg_temp.{_STAGE} s",
         )
         postgres.run(self._connection, f"DROP TABLE pg_temp.{_STAGE}")
+
+
+def _cast(declared: str) -> str:
+    # Of money the text would be one of the server's locale.
+    return "::numeric::money" if declared == "money" else f"::{declared}"
 
 
 class _Encoded:

@@ -14,8 +14,10 @@ from tableferry.kinds import (
     DATE,
     DECIMAL_DIGITS,
     FLOAT,
+    FLOAT4,
     INT,
     JSON,
+    NUMBER,
     NUMERIC,
     TEXT,
     TIME,
@@ -36,6 +38,7 @@ _TYPES = {
     "bool": "boolean",
     "float": "double precision",
     "numeric": "numeric",
+    "number": "numeric",
     "text": "text",
     "bytes": "bytea",
     "date": "date",
@@ -51,7 +54,7 @@ _KINDS: dict[str, Kind] = {
     "smallint": Kind("int", bits=16),
     "boolean": BOOL,
     "double precision": FLOAT,
-    "real": FLOAT,
+    "real": FLOAT4,
     "numeric": NUMERIC,
     "text": TEXT,
     "character varying": TEXT,
@@ -75,7 +78,57 @@ def type_for(kind: Kind) -> str:
         return f"numeric({kind.precision},{kind.scale})"
     if kind.name == "text" and kind.length is not None and kind.length <= _MAX_LENGTH:
         return f"character varying({kind.length})"
-    return _TYPES[kind.name]
+    if kind.name == "native":
+        return kind.type
+    return "real" if kind == FLOAT4 else _TYPES[kind.name]
+
+
+def candidates(declared: str) -> tuple[Candidate, ...]:
+    """What a column is read as, the most useful first. A numeric of any scale is a number where all
+    its values can be, or else keeps the digits that it shows (1.10); a decimal travels as its text
+    where the other side has no such decimals."""
+    if declared == "numeric":
+        return (Candidate(NUMBER), Candidate(native(declared)), Candidate(NUMERIC))
+    return own_candidates(declared)
+
+
+def own_candidates(declared: str) -> tuple[Candidate, ...]:
+    """What a column is read as on its way to one of the same type."""
+    kind = kind_of(declared)
+    if kind is None:
+        return (Candidate(native(declared)),)
+    if kind.name == "numeric":
+        return (Candidate(native(declared)), Candidate(kind))
+    if kind.name == "decimal":
+        return (Candidate(kind), Candidate(native(declared)), Candidate(NUMERIC))
+    return (Candidate(kind),)
+
+
+# What is read and written by its text, and no kind of its own ("Data Types", chapter 8).
+_NATIVES = frozenset(
+    name.strip()
+    for name in re.split(
+        ",",
+        """"char", bit, bit varying, box, character, cid, cidr, circle, daterange, datemultirange,
+        inet, int2vector, int4multirange, int4range, int8multirange, int8range, interval, jsonb,
+        jsonpath, line, lseg, macaddr, macaddr8, money, name, nummultirange, numrange, oid,
+        oidvector, path, pg_lsn, pg_snapshot, point, polygon, regclass, regcollation, regconfig,
+        regdictionary, regnamespace, regoper, regoperator, regproc, regprocedure, regrole, regtype,
+        tid, time with time zone, tsmultirange, tsquery, tsrange, tstzmultirange, tstzrange,
+        tsvector, txid_snapshot, xid, xid8, xml""",
+    )
+)
+
+
+def takes(kind: Kind) -> bool:
+    """Whether there is a type for every value of a kind that another database has."""
+    return kind.name != "any" and (kind.name != "native" or is_built_in(kind.type))
+
+
+def is_built_in(declared: str) -> bool:
+    """Whether every server knows a type by this name, whatever its modifiers."""
+    name = re.sub(r"\([0-9,-]+\)", "", declared).removesuffix("[]")
+    return name in _NATIVES or name in _KINDS or re.fullmatch("interval [a-z ]+", name) is not None
 
 
 def kind_of(declared: str) -> Kind | None:

@@ -15,9 +15,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from tableferry import kinds, temporal
+from tableferry.dialects.base import ColumnValues, Decoded
 from tableferry.dialects.postgresql.types import fraction_digits, kind_of
 from tableferry.errors import MisfitFound
-from tableferry.model import Kind, ReadColumn
+from tableferry.model import Candidate, Kind, ReadColumn
 from tableferry.sql import quote
 
 _INTS = {"smallint": pa.int16(), "integer": pa.int32(), "bigint": pa.int64()}
@@ -42,21 +43,28 @@ def reading(column: ReadColumn) -> Reading:
     own = kind_of(declared)
     kind = column.kind
     if own is None or own.name != kind.name:
-        return _text_reading(value, kind)
+        return _text_reading(text_of(column), kind)
     match kind.name:
         case "int":
             return Reading(value, _INTS[declared], lambda array: array.cast(pa.int64()))
         case "float" if declared == "real":
-            return Reading(value, pa.float32(), lambda array: array.cast(pa.float64()))
+            return Reading(value, pa.float32(), kinds.shortest_doubles)
         case "decimal" | "numeric" | "json":
-            return _text_reading(value, kind)
+            return _text_reading(text_of(column), kind)
         case "uuid":
             return Reading(value, pa.uuid(), lambda array: array.storage)
     return Reading(value, kinds.arrow_type(kind), _same)
 
 
-def _text_reading(value: str, kind: Kind) -> Reading:
-    return Reading(f"{value}::text", pa.string(), lambda array: from_text(array, kind))
+def text_of(column: ReadColumn) -> str:
+    """The expression of a column's text."""
+    # That of money depends on the server's locale (section 8.2).
+    exact = "::numeric" if column.column.declared == "money" else ""
+    return f"t.{quote(column.column.name)}{exact}::text"
+
+
+def _text_reading(text: str, kind: Kind) -> Reading:
+    return Reading(text, pa.string(), lambda array: from_text(array, kind))
 
 
 def from_text(array: pa.Array, kind: Kind) -> pa.Array:
@@ -66,6 +74,10 @@ def from_text(array: pa.Array, kind: Kind) -> pa.Array:
             return array
         case "numeric":
             return kinds.canonical_numerics(array)
+        case "number":
+            if kinds.number_misfits(array) is not None:
+                raise MisfitFound("a value is no number of SQLite's", columns=[])
+            return array
         case "bytes":
             return array.cast(pa.binary())
     try:
@@ -73,9 +85,37 @@ def from_text(array: pa.Array, kind: Kind) -> pa.Array:
             return kinds.texts_to_decimals(array, kind)
         if kind.name in temporal.KINDS:
             return temporal.cast(array, kind)
-        return array.cast(kinds.arrow_type(kind))
+        values = array.cast(kinds.arrow_type(kind))
+        if kind.name == "int" and not values.cast(pa.string()).equals(array):
+            raise MisfitFound(f"a value is no {kind.name}", columns=[])
+        return values
     except pa.ArrowInvalid as error:
         raise MisfitFound(f"a value is no {kind.name}", columns=[]) from error
+
+
+class Texts(ColumnValues):
+    """A batch of one column's values as PostgreSQL's text of them."""
+
+    def __init__(self, array: pa.Array) -> None:
+        self._array = array
+
+    def __len__(self) -> int:
+        return len(self._array)
+
+    def misfits(self, candidate: Candidate) -> list[int]:
+        """Only of a numeric it is open what it may be; any other type says what it holds."""
+        bad = kinds.number_misfits(self._array) if candidate.kind == kinds.NUMBER else None
+        return [] if bad is None else np.flatnonzero(bad).tolist()
+
+    def decode(self, candidate: Candidate) -> Decoded:
+        return Decoded(from_text(self._array, candidate.kind))
+
+    def classes(self) -> frozenset[str]:
+        return frozenset()
+
+    def show(self, position: int) -> str:
+        value = self._array[position].as_py()
+        return "NULL" if value is None else str(value)
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,8 +168,6 @@ def misfits(array: pa.Array, column: ReadColumn) -> kinds.Mask | None:
         column.kind.scale,
     ):
         return _decimal_misfits(array, own)
-    if column.column.declared == "real":
-        return _real_misfits(array)
     digits = fraction_digits(column.column.declared)
     if digits is not None:
         return _fraction_misfits(array, digits)
@@ -145,14 +183,6 @@ def _fraction_misfits(array: pa.Array, digits: int) -> kinds.Mask | None:
     if timestamps and rest.any():
         rest &= ~np.isin(ticks, temporal.INFINITE_MICROSECONDS)
     return rest if rest.any() else None
-
-
-def _real_misfits(array: pa.Array) -> kinds.Mask | None:
-    """Values that four bytes do not hold; NaN is one that they do."""
-    values = array.fill_null(0.0).to_numpy(zero_copy_only=False)
-    with np.errstate(over="ignore"):
-        changed = (values.astype(np.float32) != values) & ~np.isnan(values)
-    return changed if changed.any() else None
 
 
 def _decimal_misfits(array: pa.Array, own: Kind) -> kinds.Mask | None:

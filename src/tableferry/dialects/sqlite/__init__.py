@@ -7,24 +7,36 @@ from contextlib import AbstractContextManager
 
 from tableferry.addresses import SqliteFile
 from tableferry.dialects.base import ColumnValues, Dialect, Endpoint, Hold, Statements
+from tableferry.dialects.sqlite import ddl
 from tableferry.dialects.sqlite.hold import LockedFile, WatchedFile
 from tableferry.dialects.sqlite.session import SqliteSession
-from tableferry.dialects.sqlite.types import candidates
+from tableferry.dialects.sqlite.staging import StagedFile
+from tableferry.dialects.sqlite.target import SqliteTarget
+from tableferry.dialects.sqlite.types import (
+    affinity,
+    candidates,
+    fit_table,
+    own_candidates,
+    takes,
+    type_for,
+)
 from tableferry.dialects.sqlite.values import typed_values
-from tableferry.errors import UsageError
-from tableferry.model import Candidate, Column, Kind
+from tableferry.model import Candidate, Column, Kind, ReadColumn, Table
 from tableferry.rejects import Stored
-
-_ONE_WAY = "This version migrates from SQLite to PostgreSQL; --verify reads either way."
+from tableferry.sql import fold
 
 
 class SqliteDialect(Dialect):
     name = "sqlite"
     title = "SQLite"
+    home = "main"
+    one_writer = True
+    typed = False
+    twin_keys = False
 
     @property
     def statements(self) -> Statements:
-        raise UsageError("Writing to SQLite is not there yet.", hint=_ONE_WAY)
+        return ddl
 
     def size_hint(self, endpoint: Endpoint) -> int:
         assert isinstance(endpoint.address, SqliteFile)
@@ -40,20 +52,55 @@ class SqliteDialect(Dialect):
     def values_of(self, stored: Sequence[Stored]) -> ColumnValues:
         return typed_values(stored)
 
+    def own_candidates(self, column: Column) -> tuple[Candidate, ...]:
+        return own_candidates(column)
+
+    def takes(self, kind: Kind) -> bool:
+        return takes(kind)
+
     def type_for(self, kind: Kind) -> str:
-        raise UsageError("Writing to SQLite is not there yet.", hint=_ONE_WAY)
+        return type_for(kind)
 
     def kind_named(self, text: str) -> Kind | None:
-        raise UsageError("Writing to SQLite is not there yet.", hint=_ONE_WAY)
+        kind = candidates(Column("", text))[0].kind
+        return kind if takes(kind) and text.strip() else None
+
+    def fit_table(self, table: Table) -> Table:
+        return fit_table(table)
+
+    def view_column(self, name: str, kind: Kind) -> ReadColumn:
+        # A sum of integers is an integer to SQLite, whatever its siblings are.
+        return ReadColumn(Column(name, ""), kind, merges=kind.name == "float")
+
+    def alike(self, name: str) -> str:
+        return fold(name)
 
     def fit_name(self, name: str) -> str:
-        return name
+        # "Internal Schema Objects": such names are SQLite's own.
+        return f"_{name}" if fold(name).startswith("sqlite_") else name
 
     def fit_column_name(self, name: str) -> str:
         return name
 
     def open(self, endpoint: Endpoint) -> SqliteSession:
         return SqliteSession(endpoint)
+
+    def open_target(self, endpoint: Endpoint) -> SqliteTarget:
+        return SqliteTarget(endpoint)
+
+    def affinity(self, column: Column) -> str:
+        return affinity(column.declared)
+
+    def numbers(self, table: Table) -> bool:
+        return table.identity is not None and ddl.rowid_column(table) == table.identity.column
+
+    def look(self, endpoint: Endpoint) -> SqliteTarget | None:
+        assert isinstance(endpoint.address, SqliteFile)
+        path = endpoint.address.path
+        return SqliteTarget(endpoint, path) if self.size_hint(endpoint) else None
+
+    def stage(self, endpoint: Endpoint) -> StagedFile:
+        return StagedFile(endpoint)
 
     def hold(self, endpoint: Endpoint, *, locked: bool) -> AbstractContextManager[Hold]:
         return LockedFile(endpoint) if locked else WatchedFile(endpoint)

@@ -20,6 +20,7 @@ from tableferry.dialects.sqlite.definitions import (
     table_definition,
     view_definition,
 )
+from tableferry.dialects.sqlite.types import locator as locator_of
 from tableferry.dialects.sqlite.types import may_be_long
 from tableferry.dialects.sqlite.values import joined
 from tableferry.model import (
@@ -41,7 +42,6 @@ from tableferry.sql import fold, quote
 _SCHEMA = "main"
 _HIDDEN, *_GENERATED = (1, 2, 3)  # table_xinfo.hidden; generated: virtual, stored
 _BINARY = "BINARY"
-_ROWID_NAMES = ("rowid", "_rowid_", "oid")
 _SAMPLE = 256
 # What a row takes beside its values: its length, its rowid and a pointer ("Database File Format").
 _CELL_BYTES = 8
@@ -179,7 +179,7 @@ def _table(catalog: _Catalog, name: str, without_rowid: bool, left: list[LeftBeh
         left.append(LeftBehind("conflict clause", clause, name, reason))
     key = _primary_key(catalog, name, definition)
     primary_key = key
-    locator = "" if without_rowid else _locator(columns)
+    locator = "" if without_rowid else locator_of(columns)
     uniques, indexes = _indexes(catalog, name, definition, left)
     if key is not None and _holds_nulls(catalog, name, key, without_rowid):
         reason = (
@@ -261,11 +261,6 @@ def _holds_nulls(catalog: _Catalog, name: str, key: Key, without_rowid: bool) ->
 def _is_rowid_alias(catalog: _Catalog, name: str) -> bool:
     """Whether the primary key is the rowid itself: then it has no index of its own."""
     return all(origin != "pk" for _, _, origin, _ in catalog.indexes[name])
-
-
-def _locator(columns: Iterable[Column]) -> str:
-    taken = {column.name.lower() for column in columns}
-    return next((name for name in _ROWID_NAMES if name not in taken), "")
 
 
 def _indexes(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -46,6 +46,67 @@ def open_reader(path: Path) -> adbc_driver_sqlite.dbapi.Connection:
             connection.close()
             raise
     return connection
+
+
+# Rows that a killed writer has committed stay; a power cut may take them, and with them the file,
+# which then is not the target yet. Only an index needs helpers.
+_WRITER = (
+    "PRAGMA trusted_schema = OFF",
+    "PRAGMA busy_timeout = 3600000",
+    "PRAGMA synchronous = OFF",
+    "PRAGMA journal_mode = TRUNCATE",
+    "PRAGMA cache_size = -65536",
+    "PRAGMA threads = 2",
+)
+
+
+def open_writer(path: Path, *settings: str) -> adbc_driver_sqlite.dbapi.Connection:
+    """A connection that writes a file of our own, which no one else knows of yet; ``settings``
+    come first of all."""
+    return _opened(path, "rwc", (*settings, *_WRITER))
+
+
+def _opened(path: Path, mode: str, settings: Iterable[str]) -> adbc_driver_sqlite.dbapi.Connection:
+    with errors(path):
+        connection = adbc_driver_sqlite.dbapi.connect(file_uri(path, mode), autocommit=True)
+        try:
+            for statement in settings:
+                run(connection, statement)
+        except BaseException:
+            connection.close()
+            raise
+    return connection
+
+
+def open_plain(path: Path) -> adbc_driver_sqlite.dbapi.Connection:
+    """A connection that writes, as any program would open one."""
+    return _opened(path, "rw", ("PRAGMA trusted_schema = OFF", "PRAGMA busy_timeout = 10000"))
+
+
+# A part is written once, read once, and gone. Large pages hold more rows each.
+_PART = (
+    "PRAGMA page_size = 32768",
+    "PRAGMA trusted_schema = OFF",
+    "PRAGMA locking_mode = EXCLUSIVE",
+    "PRAGMA journal_mode = OFF",
+    "PRAGMA synchronous = OFF",
+)
+
+
+def open_part(path: Path) -> adbc_driver_sqlite.dbapi.Connection:
+    """A connection that writes a part of a table, in an empty file of its own."""
+    return _opened(path, "rw", _PART)
+
+
+def copy(original: Path, path: Path) -> None:
+    """What a file holds at this moment, its WAL included, into an empty one ("VACUUM")."""
+    with errors(original):
+        connection = adbc_driver_sqlite.dbapi.connect(file_uri(original, "ro"), autocommit=True)
+        try:
+            name = str(path.absolute()).replace("'", "''")
+            run(connection, f"VACUUM INTO '{name}'")
+        finally:
+            connection.close()
 
 
 def _has_wal(path: Path) -> bool:
@@ -111,4 +172,30 @@ def translated(error: BaseException, path: Path, what: str = "") -> TableferryEr
             f"{place} is locked by another program.",
             hint="Stop the service that uses it, then run again.",
         )
-    return DatabaseError(f"{place}: {text}")
+    return DatabaseError(f"{place}: {text}", sqlstate=_state(text))
+
+
+# The driver gives no codes. These are the SQLSTATEs that the words amount to (PostgreSQL
+# documentation, appendix A).
+_STATES = {
+    "UNIQUE constraint failed": "23505",
+    "NOT NULL constraint failed": "23502",
+    "CHECK constraint failed": "23514",
+    "FOREIGN KEY constraint failed": "23503",
+    "constraint failed": "23000",
+    "syntax error": "42601",
+    "no such": "42704",
+    "already exists": "42710",
+    "ambiguous": "42702",
+    "prohibited in": "42P17",
+    "non-deterministic": "42P17",
+    "integer overflow": "22003",
+    "malformed JSON": "22032",
+    "too many": "54000",
+    "wrong number of arguments": "42883",
+    "unknown function": "42883",
+}
+
+
+def _state(text: str) -> str:
+    return next((state for words, state in _STATES.items() if words in text), "")

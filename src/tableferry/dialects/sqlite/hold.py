@@ -126,6 +126,8 @@ class LockedFile(Hold):
     def _release(self) -> None:
         assert self._holder.stdin is not None
         assert self._holder.stdout is not None
+        if self._holder.stdin.closed:
+            return
         self._holder.stdin.close()
         try:
             self._holder.wait(timeout=5)

@@ -17,6 +17,7 @@ The typed read keeps every storage class apart in columns of their own.
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
@@ -122,7 +123,7 @@ def _from_ints(array: pa.Array, kind: Kind) -> Decoded:
 def _from_doubles(array: pa.Array, kind: Kind) -> Decoded:
     if kind.name == "decimal":
         return Decoded(*kinds.doubles_to_decimal(array, kind.precision, kind.scale))
-    return Decoded(array)
+    return Decoded(array, kinds.misfits(array, kind))
 
 
 def _from_text(array: pa.Array, kind: Kind) -> Decoded:
@@ -136,6 +137,11 @@ def _from_text(array: pa.Array, kind: Kind) -> Decoded:
     return Decoded(array, kinds.misfits(array, kind))
 
 
+# By these texts stand the numbers of a kind that have no storage class of their own, where text is
+# taken at all.
+NAMES: dict[str, tuple[str, ...]] = defaultdict(
+    tuple, float=("NaN",), decimal=("NaN", "Infinity", "-Infinity")
+)
 # Which storage classes a kind takes as they are.
 _OWN_CLASSES: dict[str, frozenset[str]] = {
     "int": frozenset({"integer"}),
@@ -143,8 +149,10 @@ _OWN_CLASSES: dict[str, frozenset[str]] = {
     "float": frozenset({"real"}),
     "decimal": frozenset({"integer", "real"}),
     "numeric": frozenset({"integer", "real"}),
+    "number": frozenset({"integer", "real"}),
     "text": frozenset({"text"}),
     "bytes": frozenset({"blob"}),
+    "any": frozenset({"integer", "real", "text", "blob"}),
 }
 # What text and bytes take by its text where they merge.
 _MERGED_CLASSES: dict[str, frozenset[str]] = {
@@ -209,7 +217,7 @@ class TypedValues(ColumnValues):
             return self._by_meaning(kind, candidate.using)
         own = _OWN_CLASSES.get(kind.name, frozenset({"text"}))
         taken = _MERGED_CLASSES.get(kind.name, own) if candidate.merges else own
-        strangers = self._outside(taken)
+        strangers = self._outside(taken, NAMES[kind.name] if candidate.merges else ())
         decoded = self._decode_taken(kind, candidate.merges)
         bad = kinds.either(strangers, decoded.misfits, kinds.misfits(decoded.array, kind))
         return Decoded(decoded.array, bad, decoded.respelled)
@@ -241,10 +249,12 @@ class TypedValues(ColumnValues):
         bad = np.asarray(meaningless.to_numpy(zero_copy_only=False), dtype=bool)
         return Decoded(array, kinds.either(bad, kinds.misfits(array, kind)), converted)
 
-    def _outside(self, taken: frozenset[str]) -> kinds.Mask | None:
+    def _outside(self, taken: frozenset[str], names: Sequence[str]) -> kinds.Mask | None:
         if self.classes() <= taken:
             return None
         inside = pc.is_in(self._class, pa.array([*taken, "null"], pa.string()))
+        if names:
+            inside = pc.or_(inside, pc.is_in(self._text, pa.array(names, pa.string())))
         return np.asarray(~inside.to_numpy(zero_copy_only=False), dtype=bool)
 
     def _decode_taken(self, kind: Kind, merges: bool) -> Decoded:
@@ -256,13 +266,15 @@ class TypedValues(ColumnValues):
             case "float":
                 return self._floats() if merges else Decoded(self._real)
             case "decimal":
-                return self._decimals(kind)
-            case "numeric":
+                return self._decimals(kind, merges)
+            case "numeric" | "number":
                 return self._numerics()
             case "text":
                 return Decoded(self._as_text() if merges else self._text)
             case "bytes":
                 return Decoded(self._as_bytes() if merges else self._blob)
+            case "any":
+                return Decoded(self._as_any())
             case "native":
                 return Decoded(self._as_text() if merges else self._text)
         return _from_text(self._text, kind)
@@ -271,16 +283,22 @@ class TypedValues(ColumnValues):
         integers = self._integer.fill_null(0).to_numpy(zero_copy_only=False)
         bad = (integers > 1 << 53) | (integers < -(1 << 53))
         exact = pc.if_else(pa.array(~bad), self._integer, None).cast(pa.float64())
-        return Decoded(pc.coalesce(self._real, exact), bad if bad.any() else None)
+        named = pc.equal(self._text.cast(pa.binary()), b"NaN").fill_null(False)
+        nan = pc.if_else(named, float("nan"), pa.scalar(None, pa.float64()))
+        return Decoded(pc.coalesce(self._real, exact, nan), bad if bad.any() else None)
 
-    def _decimals(self, kind: Kind) -> Decoded:
+    def _decimals(self, kind: Kind, merges: bool) -> Decoded:
         reals, bad = kinds.doubles_to_decimal(self._real, kind.precision, kind.scale)
         whole = 10 ** (kind.precision - kind.scale)
         integers = self._integer.fill_null(0).to_numpy(zero_copy_only=False)
         too_long = (integers >= whole) | (integers <= -whole)
         units = np.where(too_long, 0, integers) * 10**kind.scale
         exact = kinds.decimals_from_units(units, self._integer, kind.precision, kind.scale)
-        return Decoded(pc.coalesce(reals, exact), kinds.either(bad, too_long))
+        numbers = pc.coalesce(reals, exact)
+        if merges and "text" in self.classes():
+            named = kinds.names_to_decimals(self._text, kind)
+            numbers = pc.coalesce(numbers, named)
+        return Decoded(numbers, kinds.either(bad, too_long))
 
     def _numerics(self) -> Decoded:
         # repr is the shortest decimal that reads back as the same double.
@@ -298,9 +316,47 @@ class TypedValues(ColumnValues):
     def _as_text(self) -> pa.Array:
         return pc.coalesce(self._text, self._numbers_as_text())
 
+    def _as_any(self) -> pa.Array:
+        """One letter for the storage class, then the value: of numbers their 8 bytes."""
+        payload = pc.coalesce(
+            _words(self._integer), _words(self._real), self._text.cast(pa.binary()), self._blob
+        )
+        letters = pc.utf8_slice_codeunits(self._class, 0, 1).cast(pa.binary())
+        return pc.binary_join_element_wise(letters, payload, b"")
+
     def _as_bytes(self) -> pa.Array:
         text = self._text.cast(pa.binary())
         return pc.coalesce(self._blob, text, self._numbers_as_text().cast(pa.binary()))
+
+
+def _words(numbers: pa.Array) -> pa.Array:
+    """The 8 bytes of each number, binary."""
+    values = numbers.fill_null(0).to_numpy(zero_copy_only=False)
+    offsets = np.arange(len(values) + 1, dtype=np.int32) * 8
+    buffers = [None, pa.py_buffer(offsets), pa.py_buffer(np.ascontiguousarray(values))]
+    words = pa.Array.from_buffers(pa.binary(), len(values), buffers)
+    return pc.if_else(numbers.is_valid(), words, None)
+
+
+def any_parts(array: pa.Array) -> tuple[pa.Array, pa.Array, pa.Array, pa.Array]:
+    """Values of kind any by their storage class: int64, float64, string, binary."""
+    letters = pc.binary_slice(array, 0, 1)
+    values = pc.binary_slice(array, 1)
+
+    def of(letter: bytes) -> pa.Array:
+        return pc.if_else(pc.equal(letters, letter), values, None)
+
+    return (
+        _numbers(of(b"i"), pa.int64()),
+        _numbers(of(b"r"), pa.float64()),
+        of(b"t").cast(pa.string(), safe=False),
+        of(b"b"),
+    )
+
+
+def _numbers(words: pa.Array, arrow_type: pa.DataType) -> pa.Array:
+    data = words.fill_null(bytes(8)).cast(pa.binary(8))
+    return pc.if_else(words.is_valid(), data.view(arrow_type), None)
 
 
 def typed_values(stored: Sequence[Stored]) -> TypedValues:

@@ -1,0 +1,193 @@
+"""The file that is written takes the target's place when everything in it was verified.
+
+Until then it stands beside the target under a name of its own, and what was there stays as it was.
+The target is kept still meanwhile: what an application wrote into it would be lost.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import shutil
+import stat
+from contextlib import ExitStack
+from dataclasses import replace
+from pathlib import Path
+
+from tableferry.addresses import SqliteFile
+from tableferry.dialects.base import RUN_TABLE, Endpoint, Stage
+from tableferry.dialects.sqlite import connection as sqlite
+from tableferry.dialects.sqlite.hold import LockedFile, WatchedFile
+from tableferry.dialects.sqlite.target import SqliteTarget, parts_folder
+from tableferry.errors import Refused, SourceChanged, TableferryError
+
+_ENDING = ".tableferry"
+_COMPANIONS = ("-wal", "-shm", "-journal")
+
+
+def staged_path(target: Path) -> Path:
+    return target.with_name(target.name + _ENDING)
+
+
+class StagedFile(Stage):
+    """Holds the target still, and the file beside it against other runs."""
+
+    def __init__(self, endpoint: Endpoint) -> None:
+        assert isinstance(endpoint.address, SqliteFile)
+        # A link stays one: the file that it leads to is replaced.
+        self._target = Path(os.path.realpath(endpoint.address.path))
+        self._staged = staged_path(self._target)
+        self.endpoint = replace(
+            endpoint, address=SqliteFile(self._staged), label=endpoint.label or str(endpoint)
+        )
+        self._published = False
+        self._holds = ExitStack()
+
+    def __enter__(self) -> StagedFile:
+        self._require_place()
+        self._lock = self._locked()
+        try:
+            self.unfinished = self._holds_run()
+            if not self.unfinished:
+                self.discard()
+            self._old = self._status()
+            if self._old is not None:
+                plain = Endpoint(SqliteFile(self._target))
+                self._watch = self._holds.enter_context(WatchedFile(plain))
+                self._hold = LockedFile(plain)
+                if isinstance(self._holds.enter_context(self._hold), WatchedFile):
+                    raise Refused(f"{self._target} cannot be written by this user.")
+        except BaseException:
+            self.__exit__()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._holds.close()
+        try:
+            if not self._published and not self._holds_run():
+                self._staged.unlink(missing_ok=True)
+                self._remove_companions(self._staged)
+        finally:
+            os.close(self._lock)
+
+    def _require_place(self) -> None:
+        folder = self._target.parent
+        if not folder.is_dir():
+            raise Refused(f"There is no folder {folder}.", hint="Make it, or correct the path.")
+        if not os.access(folder, os.W_OK):
+            raise Refused(f"Nothing can be written in {folder} by this user.")
+        if self._target.exists() and not self._target.is_file():
+            raise Refused(f"{self._target} is not a file.")
+
+    def _locked(self) -> int:
+        descriptor = os.open(self._staged, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(descriptor)
+            raise Refused(
+                f"Another run is writing to {self._target}.", hint="Wait until it has ended."
+            ) from None
+        return descriptor
+
+    def _status(self) -> os.stat_result | None:
+        """Of what is there already; a file without a byte is no database yet."""
+        if not self._target.exists() or self._target.stat().st_size == 0:
+            return None
+        return self._target.stat()
+
+    def open(self) -> SqliteTarget:
+        """Reads what is there, until it writes."""
+        return SqliteTarget(self.endpoint, self._target if self._old is not None else None)
+
+    def discard(self) -> None:
+        """Gives up what an earlier run has left."""
+        os.truncate(self._staged, 0)
+        self._remove_companions(self._staged)
+        self.unfinished = False
+
+    def _holds_run(self) -> bool:
+        """Whether a run has begun in the file beside the target, and not ended. A file that cannot
+        be read may be one."""
+        if self._staged.stat().st_size == 0:
+            return False
+        try:
+            connection = sqlite.open_reader(self._staged)
+        except TableferryError:
+            return True
+        try:
+            names = sqlite.rows(connection, "SELECT name FROM sqlite_schema", "name")
+        finally:
+            connection.close()
+        return [RUN_TABLE] in names
+
+    def _remove_companions(self, path: Path) -> None:
+        for ending in _COMPANIONS:
+            path.with_name(path.name + ending).unlink(missing_ok=True)
+        shutil.rmtree(parts_folder(self._staged), ignore_errors=True)
+
+    def publish(self) -> None:
+        self._finish()
+        if self._old is None:
+            os.fchmod(self._lock, 0o666 & ~_umask())
+        else:
+            os.fchmod(self._lock, stat.S_IMODE(self._old.st_mode))
+            if (self._old.st_uid, self._old.st_gid) != (os.geteuid(), os.getegid()):
+                os.fchown(self._lock, self._old.st_uid, self._old.st_gid)
+        os.fsync(self._lock)
+        if self._old is None:
+            self._put_in_place()
+        else:
+            self._replace()
+        self._published = True
+
+    def _finish(self) -> None:
+        """An ordinary database from here on."""
+        connection = sqlite.open_writer(self._staged)
+        with sqlite.errors(self._staged):
+            try:
+                sqlite.run(connection, "PRAGMA synchronous = FULL")
+                sqlite.run(connection, "PRAGMA journal_mode = DELETE")
+            finally:
+                connection.close()
+
+    def _replace(self) -> None:
+        """In the old one's place, once nothing of it can come back: renaming over a WAL would
+        bring the old tables back with it."""
+        self._hold.__exit__(None, None, None)
+        connection = sqlite.open_plain(self._target)
+        with sqlite.errors(self._target):
+            try:
+                # No one else writes from here on; did someone before?
+                sqlite.run(connection, "BEGIN IMMEDIATE")
+                self._watch.check()
+                sqlite.run(connection, "COMMIT")
+                self._holds.close()
+                # What a WAL or a hot journal holds goes into the file, and they are gone.
+                sqlite.run(connection, "PRAGMA journal_mode = DELETE")
+                sqlite.run(connection, "BEGIN EXCLUSIVE")
+                self._put_in_place()
+            finally:
+                connection.close()
+        for ending in _COMPANIONS:
+            if self._target.with_name(self._target.name + ending).exists():
+                raise SourceChanged(
+                    f"Another program has begun to write to {self._target}.",
+                    hint="Stop it, and look at the file before it is used.",
+                )
+
+    def _put_in_place(self) -> None:
+        self._staged.replace(self._target)
+        shutil.rmtree(parts_folder(self._staged), ignore_errors=True)
+        folder = os.open(self._target.parent, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
