@@ -21,12 +21,12 @@ _NUMBERS: tuple[TypeValues, ...] = (
     ("int8", ("-9223372036854775808", "9223372036854775807", "0", "9007199254740993")),
     (
         "float4",
-        *(("0.1", "-3.4028235e+38", "3.4028235e+38", "1e-45", "1.1754944e-38", "16777217"),),
+        ("0.1", "-3.4028235e+38", "3.4028235e+38", "1e-45", "1.1754944e-38", "16777217"),
     ),
     ("real", ("NaN", "Infinity", "-Infinity", "-0", "0", "0.3")),
     (
         "float8",
-        *(("0.1", "-1.7976931348623157e+308", "1.7976931348623157e+308", "5e-324", "1e23"),),
+        ("0.1", "-1.7976931348623157e+308", "1.7976931348623157e+308", "5e-324", "1e23"),
     ),
     ("double precision", ("NaN", "Infinity", "-Infinity", "-0", "0", "0.30000000000000004")),
     (
@@ -95,19 +95,25 @@ _CHARACTERS: tuple[TypeValues, ...] = (
     ("xml", ('<a b="1">é &amp; &lt;</a>', "words", "", "<!-- c --><a/><b/>", " <a/>\n")),
 )
 
-_DATES = ("infinity", "-infinity", "4714-11-24 BC", "0001-12-31 BC", "0001-01-01", "1969-12-31")
-_DATES += ("1970-01-01", "2000-02-29", "9999-12-31", "10000-01-01", "5874897-12-31")
+_DATES = (
+    *("infinity", "-infinity", "4714-11-24 BC", "0001-12-31 BC", "0001-01-01", "1969-12-31"),
+    *("1970-01-01", "2000-02-29", "9999-12-31", "10000-01-01", "5874897-12-31"),
+)
 _CLOCKS = ("00:00:00", "23:59:59.999999", "24:00:00", "12:34:56.5", "00:00:00.000001", "01:02:03")
 # Each may be rounded to any number of digits and stays in the range.
-_MOMENTS = ("infinity", "-infinity", "4714-11-24 00:00:00 BC", "0001-12-31 23:59:59.123456 BC")
-_MOMENTS += ("0001-01-01 00:00:00", "1969-12-31 23:59:59.999999", "1970-01-01 00:00:00")
-_MOMENTS += ("2024-02-29 12:34:56.5", "9999-12-31 23:59:59", "294247-01-10 04:00:54.775808")
-_MOMENTS += ("294276-12-31 23:59:59", "1999-12-31 23:59:59.123456", "1900-06-01 00:00:00.25")
+_MOMENTS = (
+    *("infinity", "-infinity", "4714-11-24 00:00:00 BC", "0001-12-31 23:59:59.123456 BC"),
+    *("0001-01-01 00:00:00", "1969-12-31 23:59:59.999999", "1970-01-01 00:00:00"),
+    *("2024-02-29 12:34:56.5", "9999-12-31 23:59:59", "294247-01-10 04:00:54.775808"),
+    *("294276-12-31 23:59:59", "1999-12-31 23:59:59.123456", "1900-06-01 00:00:00.25"),
+)
 _LAST = "294276-12-31 23:59:59.999999"
-_ZONED = (*_MOMENTS[:2], "4714-11-24 00:00:00+00 BC", "0001-01-01 00:00:00+15:59:59")
-_ZONED += ("1883-11-18 12:03:57-05:17:32", "1970-01-01 00:00:00+00", "2024-02-29 12:34:56.5-15:59")
-_ZONED += ("2024-10-27 01:30:00+01", "9999-12-31 23:59:59+00", "294276-12-31 23:59:59+00")
-_ZONED += ("294247-01-10 04:00:54.775808+00", "1999-12-31 23:59:59.123456+14")
+_ZONED = (
+    *("infinity", "-infinity", "4714-11-24 00:00:00+00 BC", "0001-01-01 00:00:00+15:59:59"),
+    *("1883-11-18 12:03:57-05:17:32", "1970-01-01 00:00:00+00", "2024-02-29 12:34:56.5-15:59"),
+    *("2024-10-27 01:30:00+01", "9999-12-31 23:59:59+00", "294276-12-31 23:59:59+00"),
+    *("294247-01-10 04:00:54.775808+00", "1999-12-31 23:59:59.123456+14"),
+)
 
 _TIMES: tuple[TypeValues, ...] = (
     ("date", _DATES),
@@ -340,13 +346,13 @@ class UserType:
     values: tuple[str, ...]
 
 
-def _quoted(text: str) -> str:
+def quoted(text: str) -> str:
     return "'" + text.replace("'", "''") + "'"
 
 
 # In the order in which they can be created.
 USER_TYPES: tuple[UserType, ...] = (
-    UserType('odd "mood"', "TYPE", f"ENUM ({', '.join(map(_quoted, _LABELS))})", _LABELS),
+    UserType('odd "mood"', "TYPE", f"ENUM ({', '.join(map(quoted, _LABELS))})", _LABELS),
     UserType(
         "word",
         "DOMAIN",
@@ -394,7 +400,7 @@ def columns(version: int, schema: str) -> tuple[Column, ...]:
         for number, (type_, values) in enumerate(EVERY_TYPE, 1)
     ]
     users = [
-        Column(f"u{number}_{_slug(user.name)}", _qualified(schema, user.name), user.values)
+        Column(f"u{number}_{_slug(user.name)}", qualified(schema, user.name), user.values)
         for number, user in enumerate(USER_TYPES, 1)
     ]
     escaped = (label.replace("\\", "\\\\").replace('"', '\\"') for label in _LABELS)
@@ -412,25 +418,38 @@ def create(
 
     On a server that was built without XML, the columns of that type stay empty.
     """
-    inner = connection.connection if isinstance(connection, psycopg.Cursor) else connection
-    made = columns(inner.info.server_version // 10_000, schema)
-    if not _knows_xml(connection):
-        made = tuple(replace(c, values=()) if c.type in ("xml", "xml[]") else c for c in made)
-    types = (
-        f"{user.kind} {_qualified(schema, user.name)} AS {user.definition}" for user in USER_TYPES
-    )
+    made = offered(connection, schema)
     listed = ", ".join(f"{column.name} {column.type}" for column in made)
-    table = _qualified(schema, "every_type")
+    table = qualified(schema, "every_type")
     rows = max(len(column.values) for column in made) + 1
     statements = [
-        f"CREATE SCHEMA IF NOT EXISTS {_identifier(schema)}",
-        *(f"CREATE {definition}" for definition in types),
+        f"CREATE SCHEMA IF NOT EXISTS {identifier(schema)}",
+        *user_types(schema),
         f"CREATE TABLE {table} (id int4 PRIMARY KEY, {listed})",
         *(f"INSERT INTO {table} VALUES ({n + 1}, {_row(made, n)})" for n in range(rows)),
     ]
     for statement in statements:
         connection.execute(statement.encode())
     return made
+
+
+def user_types(schema: str) -> list[str]:
+    """The statements that create USER_TYPES in a schema."""
+    return [
+        f"CREATE {user.kind} {qualified(schema, user.name)} AS {user.definition}"
+        for user in USER_TYPES
+    ]
+
+
+def offered(
+    connection: psycopg.Connection[Any] | psycopg.Cursor[Any], schema: str
+) -> tuple[Column, ...]:
+    """The columns of the table but for its id, with the values that this server takes."""
+    inner = connection.connection if isinstance(connection, psycopg.Cursor) else connection
+    made = columns(inner.info.server_version // 10_000, schema)
+    if _knows_xml(connection):
+        return made
+    return tuple(replace(c, values=()) if c.type in ("xml", "xml[]") else c for c in made)
 
 
 def _knows_xml(connection: psycopg.Connection[Any] | psycopg.Cursor[Any]) -> bool:
@@ -446,7 +465,7 @@ def _knows_xml(connection: psycopg.Connection[Any] | psycopg.Cursor[Any]) -> boo
 
 def _row(made: tuple[Column, ...], number: int) -> str:
     return ", ".join(
-        f"{_quoted(c.values[number])}::{c.type}" if number < len(c.values) else "NULL" for c in made
+        f"{quoted(c.values[number])}::{c.type}" if number < len(c.values) else "NULL" for c in made
     )
 
 
@@ -455,9 +474,9 @@ def _slug(text: str) -> str:
     return re.sub(r"\W+", "_", words).strip("_").lower()
 
 
-def _qualified(schema: str, name: str) -> str:
-    return f"{_identifier(schema)}.{_identifier(name)}"
+def qualified(schema: str, name: str) -> str:
+    return f"{identifier(schema)}.{identifier(name)}"
 
 
-def _identifier(name: str) -> str:
+def identifier(name: str) -> str:
     return sql.Identifier(name).as_string(None)
