@@ -23,6 +23,7 @@ from typing import Any
 from urllib.parse import quote
 
 import psycopg
+from tests.far_moments import read_far_as_text
 
 from tableferry.dialects.postgresql import embedded
 
@@ -64,7 +65,9 @@ class Server:
 
     def connect(self) -> psycopg.Connection[tuple[Any, ...]]:
         """A psycopg connection in autocommit mode, for set-up and inspection."""
-        return psycopg.connect(self.url, autocommit=True)
+        connection = psycopg.connect(self.url, autocommit=True)
+        read_far_as_text(connection)
+        return connection
 
     def run(self, *statements: str) -> None:
         with self.connect() as connection:

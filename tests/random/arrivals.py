@@ -12,8 +12,6 @@ from typing import Any
 
 import psycopg
 from psycopg import sql
-from psycopg.abc import Buffer
-from psycopg.types import datetime as loaders
 from psycopg.types.string import TextLoader
 from tests.random.values import FAR
 from tests.servers import Server
@@ -60,33 +58,10 @@ def arrivals(database: Server) -> Arrivals:
         )
 
 
-def _text_where_far(base: type[psycopg.adapt.Loader]) -> type[psycopg.adapt.Loader]:
-    """A loader that gives the text of what Python's calendar has not."""
-
-    class Loader(base):  # type: ignore[valid-type, misc]
-        def load(self, data: Buffer) -> object:
-            try:
-                return super().load(data)
-            except psycopg.DataError:
-                return bytes(data).decode()
-
-    return Loader
-
-
-_FAR_LOADERS = {
-    "date": _text_where_far(loaders.DateLoader),
-    "time": _text_where_far(loaders.TimeLoader),
-    "timestamp": _text_where_far(loaders.TimestampLoader),
-    "timestamptz": _text_where_far(loaders.TimestamptzLoader),
-}
-
-
 @contextmanager
 def _connected(database: Server) -> Iterator[psycopg.Connection[tuple[Any, ...]]]:
     with database.connect() as connection:
         connection.execute("SET timezone = 'UTC'")
-        for name, loader in _FAR_LOADERS.items():
-            connection.adapters.register_loader(name, loader)
         connection.adapters.register_loader("json", TextLoader)
         connection.adapters.register_loader("uuid", TextLoader)
         yield connection
