@@ -31,11 +31,17 @@ _SETTINGS = {
     "idle_in_transaction_session_timeout": "0",
 }
 
+# How long a session of a snapshot waits for a lock. Who asks for a table to himself waits for the
+# holder of the snapshot, and everybody after him for him: without an end to it all would wait.
+_LOCK_SECONDS = 30
+
 _REFUSALS = {
     "28P01": "Check the password: the Password key, TABLEFERRY_POSTGRES_PASSWORD or .pgpass.",
     "28000": "Check the user, and what the server's pg_hba.conf lets it do.",
     "3D000": "Create the database first (createdb), or correct its name in the URL.",
     "42501": "Grant this role what it needs, or connect as the owner.",
+    "55P03": "Another session waits to have this table to itself; let it end, then run again.",
+    "53200": "Too many tables at once for the server's max_locks_per_transaction; raise it.",
     "53300": "The server has no connection left; stop other clients or lower --workers.",
 }
 
@@ -54,6 +60,8 @@ def connect(endpoint: Endpoint) -> adbc_driver_postgresql.dbapi.Connection:
             settings = dict(_SETTINGS, application_name=f"tableferry {endpoint.purpose}".strip())
             if address.schema:
                 settings["search_path"] = quote(address.schema)
+            if endpoint.snapshot:
+                settings["lock_timeout"] = f"{_LOCK_SECONDS}s"
             run(connection, set_all(settings))
             connection.commit()
         except BaseException:

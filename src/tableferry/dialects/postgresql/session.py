@@ -6,6 +6,7 @@ import itertools
 from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
+from typing import Any
 
 import pyarrow as pa
 
@@ -101,7 +102,7 @@ class PostgresSession(TargetSession, Surveyor):
             with postgres.errors(self._endpoint):
                 postgres.run(self._connection, statement)
 
-    def rows(self, query: str) -> list[dict[str, object]]:
+    def rows(self, query: str) -> list[dict[str, Any]]:
         with postgres.errors(self._endpoint):
             return postgres.rows(self._connection, query)
 
@@ -246,17 +247,26 @@ class PostgresSession(TargetSession, Surveyor):
             return catalog.inspect_target(self._connection, self._schema)
 
     def require_readable(self, tables: Iterable[Table]) -> None:
-        listed = ", ".join(f"({literal(qualified(table.name))}::regclass)" for table in tables)
+        listed = ", ".join(
+            f"({literal(table.name.schema)}, {literal(table.name.name)})" for table in tables
+        )
+        if not listed:
+            return
         found = self.rows(
-            "SELECT c.oid::regclass::text AS name, row_security_active(c.oid) AS hidden "
-            f"FROM (VALUES {listed}) AS v(oid) JOIN pg_class c ON c.oid = v.oid "
+            "SELECT n.nspname::text AS schema, c.relname::text AS name, "
+            f"row_security_active(c.oid) AS hidden FROM (VALUES {listed}) AS v(schema, name) "
+            "JOIN pg_namespace n ON n.nspname = v.schema "
+            "JOIN pg_class c ON c.relnamespace = n.oid AND c.relname = v.name "
             "WHERE row_security_active(c.oid) OR NOT has_table_privilege(c.oid, 'SELECT') "
-            "OR NOT has_schema_privilege(c.relnamespace, 'USAGE') ORDER BY 1"
+            "OR NOT has_schema_privilege(n.oid, 'USAGE') ORDER BY 3 DESC, 1, 2"
         )
         if not found:
             return
-        names = ", ".join(str(row["name"]) for row in found)
-        if any(row["hidden"] for row in found):
+        hidden = found[0]["hidden"]
+        names = ", ".join(
+            str(TableName(row["schema"], row["name"])) for row in found if row["hidden"] == hidden
+        )
+        if hidden:
             raise Refused(
                 f"Row-level security hides rows of {names} from this role of {self._endpoint}.",
                 hint="Connect as the owner of the tables, or as a role with BYPASSRLS.",
