@@ -79,9 +79,8 @@ def _extreme(function: str) -> Callable[[Arguments], Value]:
 
     def rule(arguments: Arguments) -> Value:
         result = unified(arguments, function.upper())
-        for value in arguments:
-            if not value.null:
-                sort_key(value)
+        if result.type != "null":
+            sort_key(result)
 
         def more(one: str, other: str) -> str:
             return f"coalesce({function}({one}, {other}), {one}, {other})"

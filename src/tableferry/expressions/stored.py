@@ -428,7 +428,7 @@ def of_units(units: str, scale: int) -> Value:
 def as_double(value: Value) -> str:
     if value.type in FLOATS:
         return value.sql
-    if isinstance(value.literal, int | Decimal) and (value.digits or value.type in INTEGERS):
+    if isinstance(value.literal, int | Decimal) and value.type in ("numeric", *INTEGERS):
         return double(float(value.literal)).sql
     if value.type in INTEGERS or value.digits:
         return f"CAST({value.sql} AS REAL)"
@@ -508,7 +508,7 @@ def _stored(value: Value, kind: Kind) -> str | None:
     match kind.name:
         case "int":
             return _stored_integer(value, kind)
-        case "float" if value.group == "integer" or value.type in FLOATS or value.digits:
+        case "float" if value.group in ("integer", "float", "numeric"):
             return as_double(value)
         case "decimal" | "numeric":
             return _stored_number(value, kind)
