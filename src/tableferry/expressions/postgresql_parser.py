@@ -13,7 +13,13 @@ from dataclasses import replace
 from tableferry.expressions import syntax
 from tableferry.expressions.model import Untranslatable
 from tableferry.expressions.parser import Parser
-from tableferry.expressions.postgresql_tokens import RESERVED, tokens, unescaped
+from tableferry.expressions.postgresql_tokens import (
+    RESERVED,
+    folded_name,
+    tokens,
+    type_name,
+    unescaped,
+)
 from tableferry.expressions.syntax import Node
 from tableferry.expressions.tokens import MAX_INTEGER, Token
 from tableferry.sql import fold
@@ -24,9 +30,6 @@ _PRODUCTS = ("*", "/", "%")
 # Operators between the comparisons and the sums: "any other operator".
 _OTHERS = frozenset({"||", "&", "|", "#", "<<", ">>", "~~", "!~~", "~~*", "!~~*"})
 _LIKES = frozenset({"~~", "!~~", "~~*", "!~~*"})
-# Two words that name one type, and those that a precision may stand in.
-_LONG_TYPES = {("CHARACTER", "VARYING"), ("DOUBLE", "PRECISION"), ("BIT", "VARYING")}
-_TIMES = ("TIMESTAMP", "TIME")
 _TRIMS = {"BOTH": "btrim", "LEADING": "ltrim", "TRAILING": "rtrim"}
 _NOW = {
     "CURRENT_DATE": "CURRENT_DATE",
@@ -65,9 +68,7 @@ class PostgresqlParser(Parser):
 
     def name(self) -> str:
         """A word that names something; without quotes it is folded to lower case."""
-        plain = self.next.kind == "word"
-        name = super().name()
-        return fold(name) if plain else name
+        return folded_name(self, super().name)
 
     # ---- expressions, the loosest operators first -----------------------------------------------
 
@@ -179,48 +180,10 @@ class PostgresqlParser(Parser):
     def _typed(self) -> Node:
         node = self._primary()
         while self.accept("::"):
-            node = syntax.Cast(node, self.type_name())
+            node = syntax.Cast(node, type_name(self))
         if self.next.word == "[":
             raise Untranslatable("subscripts are not translated")
         return node
-
-    def type_name(self) -> str:
-        """A type as format_type() writes it."""
-        words = (self.next.word, self.word_after(1))
-        name = self._type_word()
-        if words in _LONG_TYPES:
-            name += f" {self._type_word()}"
-        elif self.accept("."):
-            name += f".{self._type_word()}"
-        name += self._modifiers()
-        if words[0] in _TIMES:
-            for zone in ("WITHOUT", "WITH"):
-                if self.accept(zone, "TIME", "ZONE"):
-                    name += f" {zone.lower()} time zone"
-        while self.accept("[", "]"):
-            name += "[]"
-        return name
-
-    def _type_word(self) -> str:
-        token = self.next
-        if token.kind == "loose":
-            return self.advance().text
-        return self.name()
-
-    def _modifiers(self) -> str:
-        if not self.accept("("):
-            return ""
-        numbers = [self._modifier()]
-        while self.accept(","):
-            numbers.append(self._modifier())
-        self.expect(")")
-        return f"({','.join(numbers)})"
-
-    def _modifier(self) -> str:
-        sign = "-" if self.accept("-") else ""
-        if self.next.kind != "number":
-            raise self.unexpected()
-        return sign + self.advance().text
 
     def _primary(self) -> Node:
         token = self.next

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 
 from tableferry.expressions.model import Untranslatable
-from tableferry.expressions.tokens import MAX_LENGTH, Token
+from tableferry.expressions.tokens import MAX_LENGTH, Reader, Token
+from tableferry.sql import fold
 
 # Of strings only those whose backslashes mean themselves are printed, standard_conforming_strings
 # being on; E'…' is read too.
@@ -175,3 +177,56 @@ def unescaped(token: Token) -> str:
         return _ESCAPES[match[1]]
 
     return re.sub(r"''|\\(.)", meant, token.text[2:-1], flags=re.DOTALL)
+
+
+# ---- names and types ----------------------------------------------------------------------------
+
+# Two words that name one type, and those that a precision may stand in.
+_LONG_TYPES = {("CHARACTER", "VARYING"), ("DOUBLE", "PRECISION"), ("BIT", "VARYING")}
+_TIMES = ("TIMESTAMP", "TIME")
+
+
+def folded_name(reader: Reader, read: Callable[[], str]) -> str:
+    """The name that ``read`` takes from the reader; without quotes it is folded to lower case."""
+    plain = reader.next.kind == "word"
+    name = read()
+    return fold(name) if plain else name
+
+
+def type_name(reader: Reader) -> str:
+    """Take the name of a type: as format_type() writes it."""
+    words = (reader.next.word, reader.word_after(1))
+    name = _type_word(reader)
+    if words in _LONG_TYPES:
+        name += f" {_type_word(reader)}"
+    elif reader.accept("."):
+        name += f".{_type_word(reader)}"
+    name += _modifiers(reader)
+    if words[0] in _TIMES:
+        for zone in ("WITHOUT", "WITH"):
+            if reader.accept(zone, "TIME", "ZONE"):
+                name += f" {zone.lower()} time zone"
+    while reader.accept("[", "]"):
+        name += "[]"
+    return name
+
+
+def _type_word(reader: Reader) -> str:
+    return reader.advance().text if reader.next.kind == "loose" else reader.name()
+
+
+def _modifiers(reader: Reader) -> str:
+    if not reader.accept("("):
+        return ""
+    numbers = [_modifier(reader)]
+    while reader.accept(","):
+        numbers.append(_modifier(reader))
+    reader.expect(")")
+    return f"({','.join(numbers)})"
+
+
+def _modifier(reader: Reader) -> str:
+    sign = "-" if reader.accept("-") else ""
+    if reader.next.kind != "number":
+        raise reader.unexpected()
+    return sign + reader.advance().text
