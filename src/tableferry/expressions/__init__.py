@@ -27,6 +27,7 @@ from __future__ import annotations
 from functools import partial
 
 from tableferry.expressions import (
+    postgresql_defaults,
     postgresql_to_sqlite,
     within_postgresql,
     within_sqlite,
@@ -67,7 +68,7 @@ _TRANSLATORS = {
     ),
     ("postgresql", "sqlite"): Translator(
         postgresql_to_sqlite.translate_check,
-        postgresql_to_sqlite.translate_default,
+        postgresql_defaults.translate_default,
         postgresql_to_sqlite.translate_generated,
         postgresql_to_sqlite.translate_index_term,
         postgresql_to_sqlite.translate_predicate,

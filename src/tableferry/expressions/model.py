@@ -88,6 +88,22 @@ class Relation:
         return next((f for f in self.fields if fold(f.source_name) == wanted), None)
 
 
+def named(relations: Mapping[str, Relation], schema: str, name: str) -> Relation:
+    """The relation that PostgreSQL calls so; ``schema`` is "" where none is written. Its keys
+    count only together with a schema ("schema.table"), since they may be folded. Raises
+    Untranslatable."""
+    found = [
+        relation
+        for key, relation in relations.items()
+        if relation.source_name == name
+        if schema in ("", relation.schema) or key == f"{schema}.{name}"
+    ]
+    if len(set(map(id, found))) != 1:
+        written = f"{schema}.{name}" if schema else name
+        raise Untranslatable(f"the table {written[:80]} is not known here")
+    return found[0]
+
+
 @dataclass(frozen=True, slots=True)
 class View:
     """A translated view: the SELECT for CREATE VIEW … AS, and what its columns are.

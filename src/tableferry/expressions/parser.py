@@ -20,6 +20,7 @@ from tableferry.expressions.tokens import (
     blob,
     hexadecimal,
     number,
+    tokens,
     unquoted,
 )
 
@@ -57,7 +58,7 @@ _LEVELS: tuple[tuple[str, ...], ...] = (
 
 def parse_expression(text: str) -> Node:
     """The tree of an expression. Raises Untranslatable."""
-    parser = _Parser(text)
+    parser = Parser(text)
     node = parser.expression()
     parser.expect_end()
     return node
@@ -65,15 +66,20 @@ def parse_expression(text: str) -> Node:
 
 def parse_query(text: str) -> syntax.Query:
     """The tree of a SELECT statement. Raises Untranslatable."""
-    parser = _Parser(text)
+    parser = Parser(text)
     query = parser.query()
     parser.expect_end()
     return query
 
 
-class _Parser(Reader):
-    def __init__(self, text: str) -> None:
-        super().__init__(text)
+class Parser(Reader):
+    def __init__(
+        self,
+        text: str,
+        split: Callable[[str], list[Token]] = tokens,
+        reserved: frozenset[str] = RESERVED,
+    ) -> None:
+        super().__init__(text, split, reserved)
         self._depth = 0
 
     # ---- expressions ----------------------------------------------------------------------------
@@ -311,7 +317,7 @@ class _Parser(Reader):
         order: tuple[syntax.Ordering, ...] = ()
         if self.accept("ORDER", "BY"):
             order = self._order()
-        limit, offset = self._limit() if self.accept("LIMIT") else (None, None)
+        limit, offset = self._limits()
         self._depth -= 1
         return syntax.Query(tuple(selects), tuple(operators), common, order, limit, offset)
 
@@ -381,7 +387,7 @@ class _Parser(Reader):
             return unquoted(self.advance())
         if token.kind in ("loose", "quoted"):
             return self.name()
-        if token.kind == "word" and token.word not in RESERVED | _JOINING:
+        if token.kind == "word" and token.word not in self._reserved | _JOINING:
             return self.name()
         return ""
 
@@ -439,6 +445,9 @@ class _Parser(Reader):
             if nulls == "LAST":
                 self.expect("LAST")
         return syntax.Ordering(node, descending, nulls)
+
+    def _limits(self) -> tuple[int | None, int | None]:
+        return self._limit() if self.accept("LIMIT") else (None, None)
 
     def _limit(self) -> tuple[int, int | None]:
         first = self._count()

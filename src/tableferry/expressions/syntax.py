@@ -1,4 +1,7 @@
-"""SQLite's expressions and SELECT statements as trees. Nothing here knows PostgreSQL.
+"""Expressions and SELECT statements as trees, of either database.
+
+PostgreSQL's operators stand in Binary, Unary and Match by their own signs, x IN (…) for
+x = ANY (ARRAY[…]), and special syntax such as EXTRACT(a FROM b) as a call of the function.
 
 Nodes compare by what they say: where they stand in the text does not count.
 """
@@ -125,7 +128,8 @@ class Case:
 
 @dataclass(frozen=True, slots=True)
 class Cast:
-    """``type``: the type's name in upper case, without its arguments."""
+    """``type``: of SQLite the type's name in upper case, without its arguments; of PostgreSQL
+    the type as format_type() writes it."""
 
     operand: Node
     type: str
@@ -133,12 +137,13 @@ class Cast:
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """``name`` in lower case; ``star`` for count(*)."""
+    """``name`` in lower case; ``star`` for count(*); ``condition`` is that of a FILTER."""
 
     name: str
     arguments: tuple[Node, ...]
     distinct: bool = False
     star: bool = False
+    condition: Node | None = None
 
 
 Node: TypeAlias = (
@@ -182,7 +187,8 @@ class Star:
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """One member of a FROM clause. ``join``: INNER or LEFT, as it is joined to those before it."""
+    """One member of a FROM clause. ``join``: INNER or LEFT, as it is joined to those before it.
+    ``schema``: "" where none is written."""
 
     table: str
     select: Query | None
@@ -190,6 +196,7 @@ class Source:
     join: str = "INNER"
     on: Node | None = None
     using: tuple[str, ...] = ()
+    schema: str = ""
 
 
 @dataclass(frozen=True, slots=True)

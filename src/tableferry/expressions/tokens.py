@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from tableferry.expressions import syntax
 from tableferry.expressions.model import Untranslatable
 
-_MAX_LENGTH = 100_000
+MAX_LENGTH = 100_000
 MAX_INTEGER = 2**63 - 1
 
 _TOKEN = re.compile(
@@ -107,8 +108,8 @@ class Token:
 
 def tokens(text: str) -> list[Token]:
     """All tokens but blanks and comments, and one of kind "end". Raises Untranslatable."""
-    if len(text) > _MAX_LENGTH:
-        raise Untranslatable(f"the text is longer than {_MAX_LENGTH} characters")
+    if len(text) > MAX_LENGTH:
+        raise Untranslatable(f"the text is longer than {MAX_LENGTH} characters")
     if "\0" in text:
         raise Untranslatable("the text holds a NUL character")
     found = []
@@ -129,11 +130,18 @@ def tokens(text: str) -> list[Token]:
 
 
 class Reader:
-    """Goes through the tokens of a text, one after the other."""
+    """Goes through the tokens of a text, one after the other; ``split`` cuts it into them, and
+    ``reserved`` are the words, in upper case, that name nothing."""
 
-    def __init__(self, text: str) -> None:
+    def __init__(
+        self,
+        text: str,
+        split: Callable[[str], list[Token]] = tokens,
+        reserved: frozenset[str] = RESERVED,
+    ) -> None:
         self._text = text
-        self._tokens = tokens(text)
+        self._tokens = split(text)
+        self._reserved = reserved
         self._position = 0
 
     @property
@@ -174,7 +182,7 @@ class Reader:
         """A word that names something."""
         token = self.next
         if token.kind in ("loose", "quoted") or (
-            token.kind == "word" and token.word not in RESERVED
+            token.kind == "word" and token.word not in self._reserved
         ):
             return unquoted(self.advance())
         raise self.unexpected()
