@@ -39,6 +39,7 @@ def migrate(
     lower: bool = False,
     owner: str = "",
     grants: Iterable[str] = (),
+    force: bool = False,
     config: Path | None = None,
     on_event: Observer = _ignore,
 ) -> Outcome:
@@ -48,7 +49,8 @@ def migrate(
     or provider names that the configuration file ``config`` knows. ``tables`` and ``exclude`` are
     globs, and ``casts`` rules as of --cast; ``rejects`` is the folder that ``misfit="reject"``
     sets rows aside in. ``lower`` folds names to lower case; ``owner`` and ``grants`` are roles that
-    get what is created, and may use it. Raises a TableferryError; differences found are none,
+    get what is created, and may use it. ``force`` goes on where other clients use either
+    database. Raises a TableferryError; differences found are none,
     but ``outcome.verified`` is False then.
     """
     known = settings.load(config, os.environ)
@@ -62,6 +64,7 @@ def migrate(
         violations=violations,
         lower=lower,
         roles=Roles(owner, tuple(grants)),
+        force=force,
     )
     with (
         opened(settings.resolve(known, source).main, os.environ) as a,

@@ -195,6 +195,7 @@ def _options(arguments: Arguments, console: Console) -> MigrationOptions:
         lower=arguments.lower,
         scope=arguments.scope,
         roles=Roles(arguments.owner, arguments.grants),
+        force=arguments.force,
     )
 
 

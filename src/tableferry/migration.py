@@ -7,6 +7,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from typing import cast
 
+from tableferry import services
 from tableferry.aborting import is_unfinished
 from tableferry.adoption import with_demands
 from tableferry.casts import Offers, parse_all
@@ -52,6 +53,8 @@ class MigrationOptions:
     rejects: str = "tableferry-rejects"
     # Rules as the user writes them; see casts.py.
     casts: tuple[str, ...] = ()
+    # Whether other clients of either database are no reason to refuse.
+    force: bool = False
 
 
 def migrate(
@@ -65,6 +68,7 @@ def migrate(
     clock = Clock()
     with ExitStack() as stack:
         from_dialect, to_dialect = route_of(source, target)
+        unseen = () if options.force else services.require_stopped((source, target))
         # Started first, so that workers load their drivers while the source is inspected.
         size = from_dialect.size_hint(source)
         executor = stack.enter_context(started_executor(size, options.workers, observe))
@@ -143,6 +147,7 @@ def migrate(
             left_behind=loading.left_behind,
             views=loading.views,
             violations=loading.violations,
+            warnings=unseen,
             timings=clock.timings() | loading.timings,
             versions=versions(),
             started=clock.started,

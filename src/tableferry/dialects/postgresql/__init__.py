@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 
-from tableferry.dialects.base import ColumnValues, Dialect, Endpoint, Hold, Statements
+from tableferry.dialects.base import Clients, ColumnValues, Dialect, Endpoint, Hold, Statements
 from tableferry.dialects.postgresql import ddl
+from tableferry.dialects.postgresql.clients import clients_of
 from tableferry.dialects.postgresql.hold import ExportedSnapshot
 from tableferry.dialects.postgresql.session import PostgresSession
 from tableferry.dialects.postgresql.types import (
@@ -57,6 +58,9 @@ class PostgresDialect(Dialect):
 
     def open(self, endpoint: Endpoint) -> PostgresSession:
         return PostgresSession(endpoint)
+
+    def clients(self, endpoint: Endpoint) -> Clients:
+        return clients_of(endpoint)
 
     def hold(self, endpoint: Endpoint, *, locked: bool) -> AbstractContextManager[Hold]:
         return ExportedSnapshot(endpoint)
