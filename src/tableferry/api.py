@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
-from tableferry import migration, settings, verification
+from tableferry import access, migration, settings, verification
 from tableferry.addresses import DatabaseAddress, EmbeddedServer, PostgresServer
 from tableferry.dialects.base import Endpoint
 from tableferry.errors import UsageError
@@ -53,7 +53,7 @@ def migrate(
     database. Raises a TableferryError; differences found are none,
     but ``outcome.verified`` is False then.
     """
-    known = settings.load(config, os.environ)
+    known = _known(config)
     options = migration.MigrationOptions(
         workers=checked_workers(workers),
         permission=Permission(drop_all=drop_all, recreate=recreate),
@@ -85,7 +85,7 @@ def verify(
     on_event: Observer = _ignore,
 ) -> Outcome:
     """Compares two databases value by value, writing nothing; see migrate for the arguments."""
-    known = settings.load(config, os.environ)
+    known = _known(config)
     options = verification.VerificationOptions(
         workers=checked_workers(workers),
         selection=Selection(tuple(tables), tuple(exclude)),
@@ -96,6 +96,12 @@ def verify(
         opened(settings.resolve(known, target).main, os.environ) as b,
     ):
         return verification.verify(a, b, options, on_event)
+
+
+def _known(config: Path | None) -> settings.Settings:
+    known = settings.load(config, os.environ)
+    access.require_allowed(known)
+    return known
 
 
 def checked_workers(workers: int | None) -> int:
