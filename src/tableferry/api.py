@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
-from tableferry import migration, settings, verification
+from tableferry import access, migration, settings, verification
 from tableferry.addresses import DatabaseAddress, EmbeddedServer, PostgresServer
 from tableferry.dialects.base import Endpoint
 from tableferry.errors import UsageError
@@ -39,6 +39,7 @@ def migrate(
     lower: bool = False,
     owner: str = "",
     grants: Iterable[str] = (),
+    force: bool = False,
     config: Path | None = None,
     on_event: Observer = _ignore,
 ) -> Outcome:
@@ -48,10 +49,11 @@ def migrate(
     or provider names that the configuration file ``config`` knows. ``tables`` and ``exclude`` are
     globs, and ``casts`` rules as of --cast; ``rejects`` is the folder that ``misfit="reject"``
     sets rows aside in. ``lower`` folds names to lower case; ``owner`` and ``grants`` are roles that
-    get what is created, and may use it. Raises a TableferryError; differences found are none,
+    get what is created, and may use it. ``force`` goes on where other clients use either
+    database. Raises a TableferryError; differences found are none,
     but ``outcome.verified`` is False then.
     """
-    known = settings.load(config, os.environ)
+    known = _known(config)
     options = migration.MigrationOptions(
         workers=checked_workers(workers),
         permission=Permission(drop_all=drop_all, recreate=recreate),
@@ -62,6 +64,7 @@ def migrate(
         violations=violations,
         lower=lower,
         roles=Roles(owner, tuple(grants)),
+        force=force,
     )
     with (
         opened(settings.resolve(known, source).main, os.environ) as a,
@@ -82,7 +85,7 @@ def verify(
     on_event: Observer = _ignore,
 ) -> Outcome:
     """Compares two databases value by value, writing nothing; see migrate for the arguments."""
-    known = settings.load(config, os.environ)
+    known = _known(config)
     options = verification.VerificationOptions(
         workers=checked_workers(workers),
         selection=Selection(tuple(tables), tuple(exclude)),
@@ -93,6 +96,12 @@ def verify(
         opened(settings.resolve(known, target).main, os.environ) as b,
     ):
         return verification.verify(a, b, options, on_event)
+
+
+def _known(config: Path | None) -> settings.Settings:
+    known = settings.load(config, os.environ)
+    access.require_allowed(known)
+    return known
 
 
 def checked_workers(workers: int | None) -> int:

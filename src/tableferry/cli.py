@@ -29,7 +29,6 @@ if TYPE_CHECKING:
     from tableferry.addresses import DatabaseAddress, Databases
     from tableferry.migration import MigrationOptions
     from tableferry.model import Outcome
-    from tableferry.settings import Settings
 
 _INTERRUPTED = (
     "Interrupted. A migration under way is unfinished: --drop-all starts anew, --abort gives it up."
@@ -71,9 +70,10 @@ def _command(argv: list[str], console: Console, secrets: list[str]) -> int:
         sys.stdout.write(f"tableferry {__version__}\n")
         return EXIT_VERIFIED
     # Imported late: help and wrong flags answer at once, without loading the drivers.
-    from tableferry import settings
+    from tableferry import access, settings
 
     known = settings.load(arguments.config, os.environ)
+    access.require_allowed(known)
     if arguments.abort:
         only = settings.resolve(known, arguments.target)
         secrets.extend(only.secrets)
@@ -81,8 +81,9 @@ def _command(argv: list[str], console: Console, secrets: list[str]) -> int:
     source = settings.resolve(known, arguments.source)
     target = settings.resolve(known, arguments.target)
     secrets.extend((*source.secrets, *target.secrets))
+    risks = (*known.risks, *_exposed(source), *_exposed(target))
     if not arguments.quiet:
-        for warning in _warnings(known, (source, target)):
+        for warning in (*known.warnings, *risks):
             _say(console, f"Warning: {warning}", "yellow")
     if source.usage is not None and target.usage is not None:
         raise UsageError(
@@ -93,9 +94,9 @@ def _command(argv: list[str], console: Console, secrets: list[str]) -> int:
     rules = (*(entry.value for entry in known.casts), *arguments.casts)
     arguments = replace(arguments, casts=rules)
     if arguments.command == "plan":
-        _plan(arguments, console, (source.main, target.main))
+        _plan(arguments, console, (source.main, target.main), risks)
         return EXIT_VERIFIED
-    return _exit_code(arguments, _run(arguments, console, (source.main, target.main)))
+    return _exit_code(arguments, _run(arguments, console, (source.main, target.main), risks))
 
 
 def _abort(arguments: Arguments, console: Console, address: DatabaseAddress) -> int:
@@ -110,25 +111,20 @@ def _abort(arguments: Arguments, console: Console, address: DatabaseAddress) -> 
     return EXIT_VERIFIED
 
 
-def _warnings(known: Settings, databases: tuple[Databases, ...]) -> list[str]:
-    exposed = [
-        str(address)
-        for database in databases
-        for address in (database.main, database.usage)
-        if getattr(address, "password_on_command_line", False)
-    ]
+def _exposed(databases: Databases) -> list[str]:
     return [
-        *known.warnings,
-        *(
-            f"the password of {name} stands on the command line, where other users of this "
-            "machine can see it; TABLEFERRY_POSTGRES_PASSWORD or .pgpass keep it private"
-            for name in exposed
-        ),
+        f"the password of {address} stands on the command line, where other users of this "
+        "machine can see it; TABLEFERRY_POSTGRES_PASSWORD or .pgpass keep it private"
+        for address in (databases.main, databases.usage)
+        if getattr(address, "password_on_command_line", False)
     ]
 
 
 def _run(
-    arguments: Arguments, console: Console, pair: tuple[DatabaseAddress, DatabaseAddress]
+    arguments: Arguments,
+    console: Console,
+    pair: tuple[DatabaseAddress, DatabaseAddress],
+    risks: tuple[str, ...],
 ) -> Outcome:
     from tableferry import api, migration, progress, reloading, report, summary, verification
     from tableferry.selection import Selection
@@ -169,7 +165,9 @@ def _run(
         raise
     if not arguments.quiet:
         summary.show(outcome, console, verbose=arguments.verbose)
-    _write_report(arguments, report.of_outcome(outcome))
+    # The risks were told at the start.
+    told = replace(outcome, warnings=(*risks, *outcome.warnings))
+    _write_report(arguments, report.of_outcome(told))
     if arguments.report not in ("", "-") and not arguments.quiet:
         _say(console, f"Report: {arguments.report}")
     return outcome
@@ -195,11 +193,15 @@ def _options(arguments: Arguments, console: Console) -> MigrationOptions:
         lower=arguments.lower,
         scope=arguments.scope,
         roles=Roles(arguments.owner, arguments.grants),
+        force=arguments.force,
     )
 
 
 def _plan(
-    arguments: Arguments, console: Console, pair: tuple[DatabaseAddress, DatabaseAddress]
+    arguments: Arguments,
+    console: Console,
+    pair: tuple[DatabaseAddress, DatabaseAddress],
+    risks: tuple[str, ...],
 ) -> None:
     from tableferry import api, planning, progress, report, summary
 
@@ -223,7 +225,8 @@ def _plan(
         summary.show_plan(outcome, console, verbose=arguments.verbose)
     if arguments.sql:
         sys.stdout.write(outcome.script)
-    _write_report(arguments, report.of_plan(outcome))
+    told = replace(outcome, risks=(*risks, *outcome.risks))
+    _write_report(arguments, report.of_plan(told))
 
 
 def _confirmed(console: Console, question: str) -> bool:

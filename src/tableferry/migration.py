@@ -7,6 +7,7 @@ from concurrent.futures import Executor
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, field, replace
 
+from tableferry import services
 from tableferry.aborting import is_unfinished
 from tableferry.adoption import with_demands
 from tableferry.casts import Offers, parse_all
@@ -52,6 +53,8 @@ class MigrationOptions:
     rejects: str = "tableferry-rejects"
     # Rules as the user writes them; see casts.py.
     casts: tuple[str, ...] = ()
+    # Whether other clients of either database are no reason to refuse.
+    force: bool = False
 
 
 def migrate(
@@ -64,6 +67,7 @@ def migrate(
     """
     clock = Clock()
     from_dialect, to_dialect = dialect_of(source), dialect_of(target)
+    unseen = () if options.force else services.require_stopped((source, target))
     # Started first, so that workers load their drivers while the source is inspected.
     size = from_dialect.size_hint(source)
     with (
@@ -76,7 +80,8 @@ def migrate(
         if outcome.status != "differences":
             with clock.phase("publish"):
                 stage.publish()
-        return replace(outcome, timings=outcome.timings | clock.timings())
+        timings = outcome.timings | clock.timings()
+        return replace(outcome, warnings=unseen, timings=timings)
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,7 @@ from contextlib import ExitStack, closing
 from dataclasses import dataclass, field, replace
 from functools import partial
 
+from tableferry import services
 from tableferry.aborting import is_unfinished
 from tableferry.adoption import with_demands
 from tableferry.casts import Offers, parse_all
@@ -71,6 +72,7 @@ def plan(
         reader.require_readable(schema.tables)
         offers = Offers(from_dialect, to_dialect, parse_all(options.casts, to_dialect))
         offers.require_matches(schema)
+        used = services.risks((source,))
         there = _looked_at(target, schema) if look else _There(to_dialect.home)
         destination = Destination(to_dialect, there.schema, options.lower)
         adopted = {}
@@ -98,7 +100,7 @@ def plan(
                 for t in made.tables
             ),
             seconds=_WHOLE_TO_READ * reading.seconds / options.workers,
-            risks=(*there.risks, *_risks(made, reading.surveys)),
+            risks=(*used, *there.risks, *_risks(made, reading.surveys)),
             script=script_of(made, to_dialect.statements, there.schema, options.roles),
             timings=clock.timings(),
             versions=versions(),
@@ -119,6 +121,7 @@ class _There:
 def _looked_at(target: Endpoint, schema: Schema) -> _There:
     dialect = dialect_of(target)
     try:
+        risks = list(services.risks((target,)))
         looking = dialect.look(target)
         if looking is None:
             return _There(dialect.home)
@@ -130,7 +133,6 @@ def _looked_at(target: Endpoint, schema: Schema) -> _There:
             in_the_way = [table for table in existing.tables if table.name.name in found]
             filled = [str(t.name) for t in in_the_way if session.holds_rows(t.name)]
             outside = session.referring_from_outside([table.name for table in in_the_way])
-            risks = []
             if filled:
                 risks.append(f"--drop-all is needed: there are rows in {', '.join(filled)}")
             if outside:

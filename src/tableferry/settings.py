@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import difflib
 import os
+import shlex
 import stat
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -102,6 +103,8 @@ class Settings:
     data_dir: Path = DEFAULT_DATA_DIR
     group: str | None = None
     """Who may run this: a group's name; None lets anyone who can read the file."""
+    group_line: int = 0
+    """Where it says so, for messages."""
     provider: str | None = None
     """The database that the application itself uses now: "sqlite", "postgresql" or None."""
     sqlite: SqliteSettings = SqliteSettings()
@@ -111,7 +114,9 @@ class Settings:
     casts: tuple[gcfg.Entry, ...] = ()
     """``[Cast]`` as it stands, for whoever reads cast rules."""
     warnings: tuple[str, ...] = ()
-    """What a person should hear, one sentence each: unknown keys, a file open to others."""
+    """What a person should hear, one sentence each: unknown sections and keys."""
+    risks: tuple[str, ...] = ()
+    """What reports name besides: a password that others can read."""
 
 
 def load(path: Path | None, environ: Mapping[str, str]) -> Settings:
@@ -127,7 +132,7 @@ def load(path: Path | None, environ: Mapping[str, str]) -> Settings:
         return Settings(path=chosen, unavailable=why, environment_password=password)
     document = gcfg.read(chosen)
     settings = interpret(document, environ)
-    return replace(settings, warnings=settings.warnings + _open_to_others(chosen, document))
+    return replace(settings, risks=_open_to_others(chosen, document))
 
 
 def interpret(document: gcfg.Document, environ: Mapping[str, str]) -> Settings:
@@ -138,10 +143,12 @@ def interpret(document: gcfg.Document, environ: Mapping[str, str]) -> Settings:
     """
     path = Path(document.filename)
     data_dir = _path(document, "Server", "DataDir", path.parent) or DEFAULT_DATA_DIR
+    group = _entry(document, "Server", "Group")
     return Settings(
         path=path,
         data_dir=data_dir,
-        group=_text(document, "Server", "Group"),
+        group=group.value if group else None,
+        group_line=group.line if group else 0,
         provider=_provider(document),
         sqlite=_sqlite_settings(document, data_dir),
         postgres=_postgres_settings(document, environ),
@@ -306,11 +313,12 @@ def _guess(name: str, known: tuple[str, ...]) -> str:
 def _open_to_others(path: Path, document: gcfg.Document) -> tuple[str, ...]:
     if not path.stat().st_mode & stat.S_IROTH:
         return ()
+    remedy = f"chmod o-r {shlex.quote(str(path))}"
     for entry in document.entries("Postgres"):
         if entry.value and not entry.bare and _holds_password(entry):
             return (
                 f"{path}, line {entry.line}: key {entry.key} holds a password, and every user of "
-                f"this machine can read the file; chmod o-r takes that away",
+                f"this machine can read the file; {remedy} takes that away",
             )
     return ()
 

@@ -65,6 +65,8 @@ class Structure:
                 mine.name,
                 self._offering.source.affinity(mine),
                 mixed=candidate.merges,
+                declared=mine.declared,
+                labels=mine.labels,
             )
             for mine, theirs, candidate in zip(
                 source.columns, target.columns, candidates, strict=True

@@ -79,7 +79,6 @@ _OPTIONS = frozenset(re.findall(r"--[a-z-]+", USAGE))
 _TAKE_VALUES = frozenset(re.findall(r"(--[a-z-]+) [A-Z]+", USAGE))
 _NOT_YET = {
     "--resume": "--resume is not there yet; an unfinished run starts anew with --drop-all.",
-    "--force": "--force is not there yet: no check is made that it could skip.",
 }
 _SEE = "See: migrate help"
 _MISFITS = ("widen", "stop", "reject")
@@ -112,6 +111,7 @@ class Arguments:
     casts: tuple[str, ...] = ()
     workers: int | None = None
     progress: bool = False
+    force: bool = False
     report: str = ""
     strict: bool = False
     yes: bool = False
@@ -180,6 +180,7 @@ def _run(given: dict[str, Any], argv: Sequence[str]) -> Arguments:
         casts=tuple(given["--cast"]),
         workers=_number("--workers", given["--workers"]),
         progress=given["--progress"],
+        force=given["--force"],
         report=_report(given["--report"] or ""),
         strict=given["--strict"],
         yes=given["--yes"],

@@ -138,7 +138,7 @@ def test_a_source_that_is_being_written(any_database: Server, source: Path) -> N
         nothing_written(any_database),
     ):
         writer.execute("BEGIN IMMEDIATE")
-        run = ferry(source, any_database)
+        run = ferry(source, any_database, "--force")
         writer.execute("ROLLBACK")
 
     assert_said(run, 3, str(source), "Another program is writing")
@@ -228,6 +228,7 @@ def test_a_target_that_is_not_empty(any_database: Server, source: Path, statemen
 def test_a_second_run_at_the_same_time(any_database: Server, source: Path) -> None:
     lock = "SELECT pg_advisory_lock(hashtextextended('tableferry public', 0))"
     with any_database.connect() as other, nothing_written(any_database, source):
+        other.execute("SET application_name = 'tableferry'")
         other.execute(lock.encode())
         run = ferry(source, any_database)
 
@@ -289,7 +290,6 @@ def test_directions_that_are_not_there_yet(any_database: Server, source: Path, k
         (["--quiet", "--verbose"], ["--quiet", "--verbose"]),
         (["--resume"], ["--resume", "not there yet"]),
         (["--cast", "a=b"], ["a=b"]),
-        (["--force"], ["--force", "not there yet"]),
         (["--report", "report.html"], ["HTML", "not there yet"]),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else None,

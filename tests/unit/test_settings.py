@@ -166,7 +166,8 @@ def test_the_default_file_is_read_when_it_is_there(
     path = tmp_path / "a.gcfg"
     path.write_text("[Server]\nGroup = g\n")
     monkeypatch.setattr(settings, "DEFAULT_CONFIGURATION", path)
-    assert load(None, {}).group == "g"
+    found = load(None, {})
+    assert (found.group, found.group_line) == ("g", 2)
 
 
 @pytest.mark.parametrize(
@@ -186,10 +187,12 @@ def test_a_password_open_to_others_is_warned_of(
     path = tmp_path / "a.gcfg"
     path.write_text(text)
     path.chmod(mode)
-    warnings = load(path, {}).warnings
-    assert len(warnings) == (key is not None)
+    risks = load(path, {}).risks
+    assert len(risks) == (key is not None)
     if key is not None:
-        assert f"{path}, line 2: key {key} holds a password" in warnings[0]
+        assert f"{path}, line 2: key {key} holds a password" in risks[0]
+        assert f"chmod o-r {path}" in risks[0]
+        assert "pw" not in risks[0].replace(str(path), "")
 
 
 # ---- names to PostgreSQL ----------------------------------------------------------------------

@@ -37,6 +37,7 @@ ACCEPTED: dict[str, Arguments] = {
     "--data-only": replace(RUN, scope="data"),
     "--schema-only": replace(RUN, scope="schema"),
     "--abort": replace(RUN, abort=True),
+    "--force": replace(RUN, force=True),
     "--workers 3": replace(RUN, workers=3),
     "--progress": replace(RUN, progress=True),
     "--report r.json": replace(RUN, report="r.json"),
@@ -48,7 +49,7 @@ ACCEPTED: dict[str, Arguments] = {
     "--help": Arguments("help"),
     "--version": Arguments("version"),
 }
-NOT_YET = ("--resume", "--force")
+NOT_YET = ("--resume",)
 OF_A_PLAN = ("--sql",)
 TAKE_A_VALUE = sorted(set(re.findall(r"(--[a-z-]+) [A-Z]+", USAGE)))
 

@@ -305,6 +305,15 @@ class Hold(ABC):
 Script: TypeAlias = tuple[str, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class Clients:
+    """Who else uses a database, one phrase a client or group of alike ones, and in a sentence what
+    could not be seen of them ("" where nothing was hidden)."""
+
+    named: tuple[str, ...] = ()
+    unseen: str = ""
+
+
 class Statements(Protocol):
     """The statements that create and finish tables, as pure functions (a module is one)."""
 
@@ -465,6 +474,11 @@ class Dialect(ABC):
 
     @abstractmethod
     def stage(self, endpoint: Endpoint) -> Stage: ...
+
+    @abstractmethod
+    def clients(self, endpoint: Endpoint) -> Clients:
+        """Who else uses the database, whether it is idle or not; sessions of runs like ours and
+        the server's own processes are no clients."""
 
     @abstractmethod
     def hold(self, endpoint: Endpoint, *, locked: bool) -> AbstractContextManager[Hold]:

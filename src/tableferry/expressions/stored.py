@@ -174,7 +174,7 @@ def _type_of(field: Field) -> str:
         case "int":
             expected = _BITS[kind.bits]
             fits = declared in INTEGERS
-        case "decimal" | "numeric":
+        case "decimal" | "numeric" | "number":
             expected, fits = "numeric", declared == "numeric"
         case "native":
             declared = declared or split_type(kind.type)[0]

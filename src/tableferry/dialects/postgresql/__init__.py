@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from contextlib import AbstractContextManager, closing
 
 from tableferry.dialects.base import (
+    Clients,
     ColumnValues,
     Dialect,
     Endpoint,
@@ -14,6 +15,7 @@ from tableferry.dialects.base import (
     Statements,
 )
 from tableferry.dialects.postgresql import ddl
+from tableferry.dialects.postgresql.clients import clients_of
 from tableferry.dialects.postgresql.hold import ExportedSnapshot
 from tableferry.dialects.postgresql.session import PostgresSession
 from tableferry.dialects.postgresql.types import (
@@ -106,6 +108,9 @@ class PostgresDialect(Dialect):
 
     def stage(self, endpoint: Endpoint) -> Stage:
         return InPlace(endpoint)
+
+    def clients(self, endpoint: Endpoint) -> Clients:
+        return clients_of(endpoint)
 
     def hold(self, endpoint: Endpoint, *, locked: bool) -> AbstractContextManager[Hold]:
         return ExportedSnapshot(endpoint)

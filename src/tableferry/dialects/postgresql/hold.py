@@ -14,11 +14,12 @@ from typing import Any
 
 from tableferry.dialects.base import Endpoint, Hold
 from tableferry.dialects.postgresql.connection import address_of
-from tableferry.dialects.postgresql.ddl import qualified, rows_of
+from tableferry.dialects.postgresql.ddl import rows_of
 from tableferry.dialects.postgresql.scope import covered
 from tableferry.dialects.postgresql.session import PostgresSession
 from tableferry.errors import DatabaseError, Refused
 from tableferry.model import TableName
+from tableferry.sql import qualified
 
 # How long somebody's change of a table is waited for.
 _LOCK_SECONDS = 10

@@ -6,8 +6,10 @@ from collections.abc import Sequence
 from contextlib import AbstractContextManager
 
 from tableferry.addresses import SqliteFile
-from tableferry.dialects.base import ColumnValues, Dialect, Endpoint, Hold, Statements
+from tableferry.dialects.base import Clients, ColumnValues, Dialect, Endpoint, Hold, Statements
 from tableferry.dialects.sqlite import ddl
+from tableferry.dialects.sqlite.clients import clients_of
+from tableferry.dialects.sqlite.connection import require_file
 from tableferry.dialects.sqlite.hold import LockedFile, WatchedFile
 from tableferry.dialects.sqlite.session import SqliteSession
 from tableferry.dialects.sqlite.staging import StagedFile
@@ -101,6 +103,14 @@ class SqliteDialect(Dialect):
 
     def stage(self, endpoint: Endpoint) -> StagedFile:
         return StagedFile(endpoint)
+
+    def clients(self, endpoint: Endpoint) -> Clients:
+        assert isinstance(endpoint.address, SqliteFile)
+        path = endpoint.address.path
+        if path.exists():
+            # What cannot be opened at all is told before anything else.
+            require_file(path)
+        return clients_of(path)
 
     def hold(self, endpoint: Endpoint, *, locked: bool) -> AbstractContextManager[Hold]:
         return LockedFile(endpoint) if locked else WatchedFile(endpoint)

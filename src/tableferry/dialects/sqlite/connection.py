@@ -33,9 +33,7 @@ def open_reader(path: Path) -> adbc_driver_sqlite.dbapi.Connection:
     """A connection that only reads. Raises Refused where the file is missing or no database."""
     require_file(path)
     uri = file_uri(path, "ro")
-    if not os.access(path.parent, os.W_OK) and not _has_wal(path):
-        # A file in WAL mode cannot be opened where its -shm may not be created. Without a -wal
-        # there is nothing that "immutable" would overlook.
+    if is_read_unlocked(path):
         uri += "&immutable=1"
     with errors(path):
         connection = adbc_driver_sqlite.dbapi.connect(uri, autocommit=True)
@@ -107,6 +105,15 @@ def copy(original: Path, path: Path) -> None:
             run(connection, f"VACUUM INTO '{name}'")
         finally:
             connection.close()
+
+
+def is_read_unlocked(path: Path) -> bool:
+    """Whether SQLite is told that nothing changes the file, so that it neither locks nor looks.
+
+    A file in WAL mode cannot be opened where its -shm may not be created. Without a -wal there is
+    nothing that "immutable" would overlook.
+    """
+    return not os.access(path.parent, os.W_OK) and not _has_wal(path)
 
 
 def _has_wal(path: Path) -> bool:

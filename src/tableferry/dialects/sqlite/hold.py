@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 from types import TracebackType
 
@@ -15,6 +16,8 @@ from tableferry.dialects.sqlite import connection as sqlite
 from tableferry.errors import Refused, SourceChanged, WorkerDied
 from tableferry.processes import environment_without_secrets
 
+# Nanoseconds; the clocks of Linux file systems tick every 1 to 10 ms.
+_TICK = 20_000_000
 _HOLDER = Path(__file__).with_name("holder.py")
 
 
@@ -24,10 +27,11 @@ def _path(endpoint: Endpoint) -> Path:
 
 
 class WatchedFile(Hold):
-    """Takes no lock: asks SQLite at the end whether anyone committed since the start.
+    """Takes no lock: asks at the end whether anyone has written since the start.
 
     PRAGMA data_version changes for a connection when another one commits ("PRAGMA Statements",
-    sqlite.org), in every journal mode.
+    sqlite.org), in every journal mode. A connection that reads without locks is not told; there
+    the file and its WAL must not have been touched at all.
     """
 
     def __init__(self, endpoint: Endpoint) -> None:
@@ -35,6 +39,8 @@ class WatchedFile(Hold):
         self._file = _path(endpoint)
 
     def __enter__(self) -> WatchedFile:
+        self._unlocked = sqlite.is_read_unlocked(self._file)
+        self._before = _touched(self._file)
         self._connection = sqlite.open_reader(self._file)
         self._version = self._data_version()
         return self
@@ -43,7 +49,8 @@ class WatchedFile(Hold):
         self._connection.close()
 
     def check(self) -> None:
-        if self._data_version() != self._version:
+        touched = self._unlocked and _touched(self._file) != self._before
+        if touched or self._data_version() != self._version:
             raise SourceChanged(
                 f"{self._file} was changed while it was read.",
                 hint="Stop the service that writes to it, then run again.",
@@ -57,16 +64,34 @@ class WatchedFile(Hold):
         return int(row[0])
 
 
+def _touched(file: Path) -> tuple[tuple[int, ...], ...]:
+    """What tells that the file or its WAL was written: without opening them (fcntl(2))."""
+    facts = []
+    for path in (file, file.with_name(file.name + "-wal")):
+        try:
+            status = path.stat()
+            # A second change within one tick of the clock of the file system would not show.
+            if abs(time.time_ns() - status.st_mtime_ns) < _TICK:
+                time.sleep(2 * _TICK / 1e9)
+                status = path.stat()
+        except FileNotFoundError:
+            continue
+        facts.append((status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns))
+    return tuple(facts)
+
+
 class LockedFile(Hold):
     """Keeps writers out by an immediate transaction in a process of its own (see holder.py).
 
-    A file that may not be written is watched instead.
+    The file is watched as well: where it may not be written, SQLite takes a read transaction for
+    an immediate one without a word, and in WAL mode that keeps no one out.
     """
 
     def __init__(self, endpoint: Endpoint) -> None:
         self.endpoint = endpoint
         self._file = _path(endpoint)
-        self._watch: WatchedFile | None = None
+        self._watch = WatchedFile(endpoint)
+        self._released = False
 
     def __enter__(self) -> Hold:
         sqlite.require_file(self._file)
@@ -93,10 +118,14 @@ class LockedFile(Hold):
         self._holder.stdin.flush()
         answer = self._holder.stdout.readline().strip()
         if answer == "held":
+            try:
+                self._watch.__enter__()
+            except BaseException:
+                self._release()
+                raise
             return self
         self._release()
         if "readonly" in answer or "unable to open" in answer:
-            self._watch = WatchedFile(self.endpoint)
             return self._watch.__enter__()
         if "locked" in answer:
             raise Refused(
@@ -111,10 +140,8 @@ class LockedFile(Hold):
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        if self._watch is not None:
-            self._watch.__exit__(kind, error, traceback)
-        else:
-            self._release()
+        self._watch.__exit__(kind, error, traceback)
+        self._release()
 
     def check(self) -> None:
         if self._holder.poll() is not None:
@@ -122,8 +149,12 @@ class LockedFile(Hold):
                 f"The process that held {self._file} still has ended.",
                 hint="The file may have changed during the run; run again.",
             )
+        self._watch.check()
 
     def _release(self) -> None:
+        if self._released:
+            return
+        self._released = True
         assert self._holder.stdin is not None
         assert self._holder.stdout is not None
         if self._holder.stdin.closed:
