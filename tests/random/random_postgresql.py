@@ -183,8 +183,7 @@ class _Maker:
             parts.insert(random.randrange(len(parts) + 1), '"is gone" int4 DEFAULT 7')
         if key:
             parts.append(f"PRIMARY KEY ({_listed(column.name for column in key)})")
-        if not self._try(f"CREATE TABLE {table} ({', '.join(parts)})"):
-            raise AssertionError(f"refused: CREATE TABLE {table} ({', '.join(parts)})")
+        self._run(f"CREATE TABLE {table} ({', '.join(parts)})")
         if dropped:
             self._run(f'ALTER TABLE {table} DROP COLUMN "is gone"')
         self._fill(table, columns, {column.name for column in key})
@@ -210,7 +209,8 @@ class _Maker:
                 return Column(name, how, ())
             return Column(name, of.type, (), extra=how)
         extra = ""
-        if random.random() < 0.15:
+        # "Constants of the regrole type cannot be used in stored expressions" (section 8.19).
+        if random.random() < 0.15 and of.type != "regrole":
             extra = f"DEFAULT {quoted(random.choice(of.edges))}::{of.type}"
         return Column(name, of.type, of.edges, random.random() < 0.2, extra)
 
