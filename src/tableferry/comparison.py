@@ -55,6 +55,11 @@ class Side:
         return sum(int(part.digest.rows.sum()) for part in self.parts.values())
 
     @property
+    def bytes(self) -> int:
+        """Of all values, as Arrow holds them."""
+        return sum(part.bytes for part in self.parts.values())
+
+    @property
     def respelled(self) -> Counter[int]:
         """By column position: how many values were read in another spelling, or converted."""
         return sum((Counter(dict(part.respelled)) for part in self.parts.values()), Counter())
@@ -141,7 +146,7 @@ class Comparison:
             rejected=self.source.rejected,
             source_digest=source.hex(),
             target_digest=target.hex(),
-            bytes=sum(part.bytes for part in self.source.parts.values()),
+            bytes=self.source.bytes,
             source_ranges=self.source.range_digests,
             target_ranges=self.target.range_digests,
         )

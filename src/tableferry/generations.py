@@ -80,14 +80,16 @@ def computed_otherwise(table: TablePlan, outcome: TableOutcome) -> frozenset[str
     return computed & changed
 
 
-def why_again(table: TablePlan, most: int = 5) -> str:
-    """Why a table starts anew under another generation, for people."""
+def why_again(table: TablePlan, before: TablePlan, most: int = 5) -> str:
+    """Why a table, planned otherwise before, starts anew under another generation; for people."""
     if table.rejecting:
         return f"{table.source.name} is loaded again without the rows that are set aside"
     if table.adopted:
         return f"{table.source.name} is loaded again, its values read as its columns demand"
-    if not table.widened:
+    if not table.widened and computed_columns(table) != computed_columns(before):
         return f"{table.source.name} is loaded again without computing columns anew"
+    if not table.widened:
+        return f"{table.source.name} is loaded again, its numbers read as what they are"
     columns = [f"{w.column} {w.planned} → {w.became}" for w in table.widened]
     more = f" and {len(columns) - most} more" if len(columns) > most else ""
     listed = ", ".join(columns[:most])

@@ -403,14 +403,24 @@ def decimals_to_doubles(array: pa.Array, kind: Kind) -> tuple[pa.Array, pa.Array
     """Decimals of at most 15 digits as the doubles nearest to them, each one correctly rounded
     division of two exact doubles; and the names of those that are no numbers (see
     texts_to_decimals), string, where there are any."""
-    units = _units(array)
-    beyond = np.abs(units) >= 10**kind.precision
-    doubles = pa.array(units / 10.0**kind.scale, mask=np.asarray(array.is_null()))
+    beyond = _beyond(array, kind)
+    values = _units(array) / 10.0**kind.scale
+    doubles = pa.array(values, mask=np.asarray(array.is_null()))
     if not beyond.any():
         return doubles, None
-    names = {10**kind.precision + offset: name for name, offset in _BEYOND.items()}
-    named = [names.get(int(u)) if b else None for u, b in zip(units, beyond, strict=True)]
-    return pc.if_else(pa.array(~beyond), doubles, None), pa.array(named, pa.string())
+    return pc.if_else(pa.array(~beyond), doubles, None), _names(array, kind, beyond)
+
+
+def holds_named(array: pa.Array, kind: Kind) -> bool:
+    """Whether a number is among the values that SQLite has none for; see NAMED_NUMBERS."""
+    if kind.name == "float":
+        return bool(pc.any(pc.is_nan(array)).as_py())
+    return kind.name == "decimal" and bool(_beyond(array, kind).any())
+
+
+def named_decimals(array: pa.Array, kind: Kind) -> Mask | None:
+    """Which decimals are no numbers; see texts_to_decimals."""
+    return _mask_or_none(_beyond(array, kind))
 
 
 def _units(array: pa.Array) -> npt.NDArray[np.int64]:
@@ -418,6 +428,26 @@ def _units(array: pa.Array) -> npt.NDArray[np.int64]:
     _, data = array.buffers()
     words = np.frombuffer(data or b"", dtype=np.int64)
     return words[array.offset * 2 : (array.offset + len(array)) * 2 : 2]
+
+
+def decimals_to_texts(array: pa.Array, kind: Kind) -> pa.Array:
+    """Decimals as PostgreSQL writes them, those that are no numbers by their names."""
+    beyond = _beyond(array, kind)
+    if not beyond.any():
+        return array.cast(pa.string())
+    numbers = pc.if_else(pa.array(~beyond), array, None).cast(pa.string())
+    return pc.coalesce(numbers, _names(array, kind, beyond))
+
+
+def _beyond(array: pa.Array, kind: Kind) -> Mask:
+    valid = np.asarray(array.is_valid())
+    return np.asarray(valid & (np.abs(_units(array)) >= 10**kind.precision))
+
+
+def _names(array: pa.Array, kind: Kind, beyond: Mask) -> pa.Array:
+    names = {10**kind.precision + offset: name for name, offset in _BEYOND.items()}
+    units = zip(_units(array), beyond, strict=True)
+    return pa.array([names.get(int(u)) if b else None for u, b in units], pa.string())
 
 
 def names_to_decimals(names: pa.Array, kind: Kind) -> pa.Array:

@@ -44,6 +44,7 @@ from tableferry.model import (
     Restoration,
     Roles,
     RowHash,
+    Scan,
     Schema,
     Survey,
     TableName,
@@ -220,6 +221,8 @@ class Loading:
             away, self._aside = session.set_aside(adopted)
             ledger.put_aside(session, self._aside)
             session.execute(*away, *self._statements.empty_tables(adopted))
+        for made in self.plan.types:
+            session.execute(*self._statements.create_type(made))
         for table in self.plan.tables:
             self._create(table)
         for view in self.plan.views:
@@ -443,7 +446,9 @@ class Loading:
                 self._plan_again(load)
 
         for part in load.source.ranges:
-            job = SurveyRange(self._route.source, load.source.scan, candidates, part)
+            job = SurveyRange(
+                self._route.source, load.source.scan, candidates, part, self._route.target
+            )
             self._add(load, survey_range, job, surveyed, Urgency.SURVEY)
 
     def _plan_again(self, load: _Load) -> None:
@@ -484,7 +489,7 @@ class Loading:
                     other.misfit = True
                 else:
                     other.again = True
-                    self._observe(Note(why_again(table)))
+                    self._observe(Note(why_again(table, other.plan)))
                 self._withdraw(other)
                 if other is not load:
                     self._when_idle(other)
@@ -521,7 +526,10 @@ class Loading:
     def _read_back(self, load: _Load) -> None:
         table, target = load.plan.target, self._route.target
         self._begin(load, "verify", load.plan.source.rows)
-        load.target.ranges = self._target_session.ranges(table)
+        load.target.scan = _taking_names(load.target.scan, load.source)
+        load.target.ranges = self._target_session.ranges(
+            replace(table, rows=load.source.rows, size=load.source.bytes)
+        )
         self._target_session.rollback()
         for part in load.target.ranges:
             job = DigestRange(target, load.target.scan, part, load.plan.source.name)
@@ -603,3 +611,13 @@ class Loading:
             load.seconds[phase] = now - load.began[phase]
             self._spans[phase] = (self._spans[phase][0], now)
             self._observe(PhaseEnds(phase, load.plan.source.name))
+
+
+def _taking_names(scan: Scan, source: Side) -> Scan:
+    """The scan with columns read so that numbers are found by their names, where the source has
+    brought such."""
+    named = frozenset[int]().union(*(part.named for part in source.parts.values()))
+    columns = (
+        replace(column, merges=column.merges or i in named) for i, column in enumerate(scan.columns)
+    )
+    return replace(scan, columns=tuple(columns))

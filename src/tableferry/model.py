@@ -480,6 +480,8 @@ class Plan:
     tables: tuple[TablePlan, ...]
     left_behind: tuple[LeftBehind, ...] = ()
     views: tuple[ViewPlan, ...] = ()
+    # Types of users' making that the target is to have as well, each after those it is made of.
+    types: tuple[UserType, ...] = ()
 
     def table(self, source: TableName) -> TablePlan:
         return next(table for table in self.tables if table.source.name == source)

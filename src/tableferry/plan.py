@@ -13,7 +13,7 @@ from tableferry.adoption import Adopted, adopt, adopted_target, bare
 from tableferry.casts import Offers
 from tableferry.dialects.base import Dialect
 from tableferry.expressions import Relation
-from tableferry.kinds import NUMBER
+from tableferry.kinds import NAMED_NUMBERS, NUMBER
 from tableferry.model import (
     Candidate,
     Column,
@@ -27,10 +27,12 @@ from tableferry.model import (
     Table,
     TableName,
     TablePlan,
+    UserType,
     ViewPlan,
     Widening,
 )
 from tableferry.naming import Destination, Names, column_names
+from tableferry.sql import quote
 from tableferry.structure import Called, Structure
 
 Surveys = Mapping[TableName, Survey]
@@ -76,7 +78,8 @@ def make_plan(schema: Schema, offering: Offers, destination: Destination, known:
     left = [item for item in schema.left_behind if item.table not in untouched]
     plans = []
     relations: dict[TableName, Relation] = {}
-    structure = Structure(offering, frozenset())
+    types = _types(schema, offering, destination)
+    structure = Structure(offering, _kept_types(schema, destination))
     for table in schema.tables:
         candidates = tuple(
             offer[choice]
@@ -86,7 +89,7 @@ def make_plan(schema: Schema, offering: Offers, destination: Destination, known:
         if adopted is not None:
             plans.append(_adopted_plan(table, adopted, candidates))
             continue
-        table, planned = _target_table(table, candidates, offering, renaming, left)
+        table, planned = _target_table(table, candidates, (offering, destination), renaming, left)
         relation = relations[table.name] = structure.relation_of(table, planned, candidates)
         plain = known.disagreeing.get(table.name, frozenset())
         source, planned = structure.with_structure(table, planned, relation, plain, left)
@@ -96,7 +99,8 @@ def make_plan(schema: Schema, offering: Offers, destination: Destination, known:
                 target=planned,
                 candidates=candidates,
                 types=tuple(
-                    frozenset(_declared(mine, each, offering) for each in offer) | {theirs.declared}
+                    frozenset(_declared(mine, each, offering, destination) for each in offer)
+                    | {theirs.declared}
                     for mine, theirs, offer in zip(
                         source.columns, planned.columns, offers[table.name], strict=True
                     )
@@ -106,7 +110,7 @@ def make_plan(schema: Schema, offering: Offers, destination: Destination, known:
                     offers[table.name],
                     choices[table.name],
                     surveys.get(table.name),
-                    offering,
+                    (offering, destination),
                 ),
             )
         )
@@ -126,7 +130,10 @@ def make_plan(schema: Schema, offering: Offers, destination: Destination, known:
     ]
     keyed = [_with_key_names(t, names, destination) for t in indexed]
     return Plan(
-        tuple(replace(t, renamed=_renamed(t.source, t.target)) for t in keyed), tuple(left), views
+        tuple(replace(t, renamed=_renamed(t.source, t.target)) for t in keyed),
+        tuple(left),
+        views,
+        types,
     )
 
 
@@ -245,7 +252,7 @@ class _Renaming:
 def _target_table(
     table: Table,
     candidates: tuple[Candidate, ...],
-    offering: Offers,
+    ways: tuple[Offers, Destination],
     renaming: _Renaming,
     left: list[LeftBehind],
 ) -> tuple[Table, Table]:
@@ -254,6 +261,7 @@ def _target_table(
     foreign = list(_foreign_keys(table, renaming, left))
     primary = set(table.primary_key.columns) if table.primary_key else set()
     kinds = {c.name: x.kind for c, x in zip(table.columns, candidates, strict=True)}
+    offering, destination = ways
     target = offering.target
     identity = table.identity
     if identity is not None and kinds[identity.column].name not in ("int", "any"):
@@ -272,7 +280,7 @@ def _target_table(
         columns=tuple(
             Column(
                 name=own[column.name],
-                declared=_declared(column, candidate, offering),
+                declared=_declared(column, candidate, offering, destination),
                 nullable=column.nullable and column.name not in primary,
             )
             for column, candidate in zip(table.columns, candidates, strict=True)
@@ -293,8 +301,44 @@ def _target_table(
     return mine, planned
 
 
-def _declared(column: Column, candidate: Candidate, offering: Offers) -> str:
+def _types(schema: Schema, offering: Offers, destination: Destination) -> tuple[UserType, ...]:
+    """The types of users' making, in the target's schema."""
+    if not offering.alike:
+        return ()
+
+    def moved(declared: str) -> str:
+        names = (made.name for made in schema.types)
+        there = (offering.target.moved(declared, n, destination.schema) for n in names)
+        return next((text for text in there if text != declared), declared)
+
+    return tuple(
+        replace(
+            made,
+            name=TableName(destination.schema, made.name.name),
+            base=moved(made.base),
+            attributes=tuple((name, moved(declared)) for name, declared in made.attributes),
+        )
+        for made in schema.types
+    )
+
+
+def _kept_types(schema: Schema, destination: Destination) -> frozenset[str]:
+    """Those that are called the same in the target, in every way they may be written."""
+    kept = [made.name for made in schema.types if made.name.schema == destination.schema]
+    return frozenset(
+        f"{schema_name}.{name}"
+        for type_name in kept
+        for schema_name in (type_name.schema, quote(type_name.schema))
+        for name in (type_name.name, quote(type_name.name))
+    )
+
+
+def _declared(
+    column: Column, candidate: Candidate, offering: Offers, destination: Destination
+) -> str:
     """The type of the new column: where both ends know it, the one it had."""
+    if offering.alike and not candidate.ruled and column.user_type is not None:
+        return offering.target.moved(column.declared, column.user_type, destination.schema)
     if offering.alike and not candidate.ruled:
         return column.declared
     return offering.target.type_for(candidate.kind)
@@ -428,7 +472,7 @@ def _widened(
     offers: list[tuple[Candidate, ...]],
     choices: list[int],
     survey: Survey | None,
-    offering: Offers,
+    ways: tuple[Offers, Destination],
 ) -> tuple[Widening, ...]:
     widened = []
     for i, (column, offer, choice) in enumerate(zip(table.columns, offers, choices, strict=True)):
@@ -437,6 +481,9 @@ def _widened(
         open_choice = not (column.typed or offer[0].ruled)
         # And a numeric of no scale promised no numbers of SQLite's.
         open_choice = open_choice or offer[0].kind == NUMBER
+        if taken.kind == offer[0].kind and taken.kind.name in NAMED_NUMBERS:
+            # Numbers by their names are no others.
+            continue
         if choice == 0 or (open_choice and not taken.merges):
             continue
         finding = survey.findings[i][0] if survey else None
@@ -445,8 +492,8 @@ def _widened(
             Widening(
                 column=column.name,
                 declared=column.declared,
-                planned=_declared(column, offer[0], offering),
-                became=_declared(column, taken, offering),
+                planned=_declared(column, offer[0], *ways),
+                became=_declared(column, taken, *ways),
                 count=finding.misfits if finding else 0,
                 merged_classes=tuple(sorted(classes)) if taken.merges and len(classes) > 1 else (),
                 examples=finding.examples if finding else (),

@@ -221,7 +221,8 @@ def _name(item: LeftBehind) -> str:
 
 
 def _place(item: LeftBehind) -> str:
-    return item.name if item.name == item.table else f"{item.table}.{item.name}"
+    alone = item.table in ("", item.name)
+    return item.name if alone else f"{item.table}.{item.name}"
 
 
 def _verdict(outcome: Outcome) -> str:

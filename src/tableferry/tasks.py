@@ -19,20 +19,29 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from tableferry.dialects import dialect_of
-from tableferry.dialects.base import Batch, Endpoint, Session, Surveyor, TargetSession
+from tableferry.dialects.base import (
+    Batch,
+    ColumnValues,
+    Endpoint,
+    Session,
+    Surveyor,
+    TargetSession,
+)
 from tableferry.digest import BucketedDigest, digest_batch, key_buckets, row_hashes
-from tableferry.errors import DatabaseError, RunFailed
+from tableferry.errors import DatabaseError, MisfitFound, RunFailed
 from tableferry.events import Progress
 from tableferry.executors import emit
 from tableferry.jobs import Access
-from tableferry.kinds import arrow_type
+from tableferry.kinds import NAMED_NUMBERS, arrow_type, holds_named
 from tableferry.ledger import Ledger
 from tableferry.model import (
     MAX_EXAMPLES,
     Candidate,
     Example,
     Finding,
+    Kind,
     Range,
+    ReadColumn,
     RowHash,
     Scan,
     Survey,
@@ -42,6 +51,9 @@ from tableferry.model import (
 from tableferry.rejects import Reject, RejectFolder
 
 _SHOWN = 80
+# What a database answers where a text is no value of a type: of data (22), of a name or type that
+# is not there (42), of what it cannot do (0A).
+_REFUSING_VALUES = ("22", "42", "0A")
 
 _sessions: dict[tuple[Endpoint, bool], Session] = {}
 
@@ -84,6 +96,8 @@ class Part:
     rejected: int = 0
     # Where the rows are written apart, waiting to be gathered.
     place: str = ""
+    # Positions of columns with numbers that not every database has; see kinds.NAMED_NUMBERS.
+    named: frozenset[int] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +130,7 @@ def copy_range(job: CopyRange) -> Part:
     size = 0
     respelled: Counter[int] = Counter()
     rejects: list[Reject] = []
+    named: set[int] = set()
     with session_for(job.source) as source, session_for(job.target, loading=True) as opened:
         target = cast(TargetSession, opened)
 
@@ -125,6 +140,7 @@ def copy_range(job: CopyRange) -> Part:
                 batch = _as_spelled_by(target, pair.target, batch)
                 digest += digest_batch(batch.columns, pair.source.key)
                 size += batch.bytes
+                named.update(_named(pair.target, batch))
                 rejects.extend(batch.rejects)
                 respelled.update(dict(batch.respelled))
                 emit(Progress("copy", pair.source.table, batch.rows + len(batch.rejects)))
@@ -143,7 +159,20 @@ def copy_range(job: CopyRange) -> Part:
         target.commit()
     seconds = time.perf_counter() - started
     counts = tuple(sorted(respelled.items()))
-    return Part(part.number, digest, size, seconds, counts, len(rejects), place)
+    return Part(part.number, digest, size, seconds, counts, len(rejects), place, frozenset(named))
+
+
+def _there(column: ReadColumn) -> Kind:
+    """A native kind by the name that it has in the database of the column."""
+    return replace(column.kind, type=column.column.declared or column.kind.type)
+
+
+def _named(scan: Scan, batch: Batch) -> set[int]:
+    return {
+        i
+        for i, column in enumerate(scan.columns)
+        if column.kind.name in NAMED_NUMBERS and holds_named(batch.columns[i], column.kind)
+    }
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,11 +210,13 @@ def _as_spelled_by(target: Session, scan: Scan, batch: Batch) -> Batch:
     for i in natives:
         given = columns[i]
         try:
-            columns[i] = target.canonical(scan.columns[i].kind, given)
+            columns[i] = target.canonical(_there(scan.columns[i]), given)
         except DatabaseError as error:
-            name = f"{scan.table}.{scan.columns[i].column.name}"
-            raise RunFailed(
-                f"{name}: {error.message}", hint="Correct the value in the source."
+            if error.sqlstate[:2] not in _REFUSING_VALUES:
+                raise
+            name = scan.columns[i].column.name
+            raise MisfitFound(
+                f"{scan.table}.{name}: {error.message}", table=scan.table, columns=[name]
             ) from error
         count = pc.sum(pc.not_equal(given, columns[i])).as_py()
         if count:
@@ -329,6 +360,8 @@ class SurveyRange:
     scan: Scan
     candidates: tuple[tuple[Candidate, ...], ...]
     part: Range
+    # The database whose word it is which texts are values of its native types.
+    speller: Endpoint | None = None
 
 
 def survey_range(job: SurveyRange) -> Survey:
@@ -346,7 +379,7 @@ def survey_range(job: SurveyRange) -> Survey:
             for values, candidates in zip(batch, job.candidates, strict=True):
                 column = []
                 for candidate in candidates:
-                    bad = values.misfits(candidate)
+                    bad = _misfits(values, candidate, job.speller)
                     examples = tuple(
                         Example(
                             tuple(
@@ -363,6 +396,36 @@ def survey_range(job: SurveyRange) -> Survey:
             survey += Survey(tuple(found), classes)
             emit(Progress("survey", job.scan.table, len(batch[0])))
     return survey
+
+
+def _misfits(values: ColumnValues, candidate: Candidate, speller: Endpoint | None) -> list[int]:
+    bad = values.misfits(candidate)
+    if candidate.kind.name != "native" or speller is None:
+        return bad
+    texts = values.decode(candidate).array
+    refused = _refused(texts, candidate.kind, speller)
+    return sorted({*bad, *refused})
+
+
+def _refused(texts: pa.Array, kind: Kind, speller: Endpoint) -> list[int]:
+    """Positions of texts that are no values of a native type, by halves."""
+    if len(texts) == texts.null_count:
+        return []
+    with session_for(speller) as session:
+        try:
+            session.canonical(kind, texts)
+        except DatabaseError as error:
+            _end_statement(session, speller)
+            if error.sqlstate[:2] not in _REFUSING_VALUES:
+                raise
+        else:
+            _end_statement(session, speller)
+            return []
+    if len(texts) == 1:
+        return [0]
+    half = len(texts) // 2
+    later = _refused(texts.slice(half), kind, speller)
+    return [*_refused(texts.slice(0, half), kind, speller), *(half + i for i in later)]
 
 
 @dataclass(frozen=True, slots=True)

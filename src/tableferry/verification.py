@@ -280,7 +280,9 @@ class _TableCheck:
 
         for part in mine.ranges:
             self._add(
-                survey_range, SurveyRange(mine.endpoint, mine.scan, candidates, part), surveyed
+                survey_range,
+                SurveyRange(mine.endpoint, mine.scan, candidates, part, self._ends.target),
+                surveyed,
             )
 
     def _surveyed(self, survey: Survey) -> None:
@@ -389,7 +391,7 @@ def _common_candidate(ends: Ends, table: Table, mine: Column, theirs: Column) ->
     does not say, is for the user's rules."""
     source, target = ends.source_dialect, ends.target_dialect
     if source.name == target.name:
-        return _in_common(source.own_candidates(mine), target.own_candidates(theirs))
+        return _in_common(target.own_candidates(theirs), source.own_candidates(mine))
     if source.typed and not target.typed:
         return _in_common(source.candidates(mine), target.candidates(theirs))
     candidate = _in_common(target.candidates(theirs), source.candidates(mine))

@@ -27,6 +27,7 @@ from tableferry.model import (
     Schema,
     Table,
     TableName,
+    UserType,
     ViewPlan,
 )
 from tableferry.rejects import Reject, Stored
@@ -328,6 +329,9 @@ class Statements(Protocol):
         """The table with its keys, checks and indexes, and with its foreign keys where the
         database has no way to add them later."""
 
+    def create_type(self, made: UserType) -> Script:
+        """Unless one of its name is there."""
+
     def create_table(self, table: Table) -> Script:
         """The bare table: keys and indexes are built after the load, when that costs least."""
 
@@ -439,6 +443,10 @@ class Dialect(ABC):
     def view_column(self, name: str, kind: Kind) -> ReadColumn:
         """How a column of a view is read as a kind."""
         return ReadColumn(Column(name, ""), kind)
+
+    def moved(self, declared: str, name: TableName, schema: str) -> str:
+        """A type of a user's making, or an array of it, as it is written in another schema."""
+        return declared
 
     def affinity(self, column: Column) -> str:
         """What SQLite's rules make of a column's declaration; "" where there are none such."""

@@ -24,12 +24,13 @@ from tableferry.dialects.postgresql.types import (
     fit_column_name,
     fit_name,
     kind_named,
+    moved,
     own_candidates,
     takes,
     type_for,
 )
 from tableferry.errors import UsageError
-from tableferry.model import Candidate, Column, Kind, ReadColumn
+from tableferry.model import Candidate, Column, Kind, ReadColumn, TableName
 from tableferry.rejects import Stored
 
 
@@ -91,6 +92,9 @@ class PostgresDialect(Dialect):
 
     def takes(self, kind: Kind) -> bool:
         return takes(kind)
+
+    def moved(self, declared: str, name: TableName, schema: str) -> str:
+        return moved(declared, name, schema)
 
     def view_column(self, name: str, kind: Kind) -> ReadColumn:
         # What these kinds are as text is not what their Arrow type is made from.

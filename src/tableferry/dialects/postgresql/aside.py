@@ -105,26 +105,36 @@ def canonical_query(type_name: str, texts: str) -> str:
     """How a type spells texts, which are given as a list of literals, and whether it cuts or
     rounds one to do so: a cast does that without a word (section 4.2.9)."""
     base = _without_modifiers(type_name)
+    value = cast_of("v", type_name)
     exact = "::numeric" if type_name == "money" else ""
     if base != type_name:
-        changed = f"v::{type_name} IS DISTINCT FROM v::{base}"
+        changed = f"v::{type_name}::{base} IS DISTINCT FROM v::{base}"
     elif type_name == "money":
-        changed = "v::money::numeric IS DISTINCT FROM v::numeric"
+        changed = "v::numeric::money::numeric IS DISTINCT FROM v::numeric"
     elif type_name == "real[]":
-        changed = "v::real[]::float8[] IS DISTINCT FROM v::float8[]"
+        changed = "v::real[]::text::float8[] IS DISTINCT FROM v::float8[]"
     else:
         changed = (
             "(SELECT typcategory IN ('S', 'Z') FROM pg_type "
             f"WHERE oid = {literal(type_name)}::regtype) "
-            f"AND v::{type_name}::text IS DISTINCT FROM v"
+            f"AND {value}::text IS DISTINCT FROM v"
         )
     if re.search("time|date|interval|range", type_name):
         # Words for the moment of reading, and digits beyond the microsecond.
         changed = f"({changed}) OR v ~* '(now|today|tomorrow|yesterday)|\\.[0-9]{{7}}'"
     return (
-        f"SELECT v AS given, v::{type_name}{exact}::text AS spelled, {changed} AS changed "
+        f"SELECT v AS given, {value}{exact}::text AS spelled, {changed} AS changed "
         f"FROM unnest(ARRAY[{texts}]::text[]) WITH ORDINALITY AS u(v, i) ORDER BY i"
     )
+
+
+def cast_of(text: str, type_name: str) -> str:
+    """The value of a type that an expression of type text spells."""
+    if type_name == "regclass":
+        # The cast from text takes neither "-" nor the number of a table that is gone.
+        return f"regclassin(textout({text}))"
+    # Of money the text would be one of the server's locale (section 8.2).
+    return f"{text}::numeric::money" if type_name == "money" else f"{text}::{type_name}"
 
 
 # Of these, the plain name means one of length 1.

@@ -14,6 +14,7 @@ from tableferry.model import (
     Key,
     Table,
     TableName,
+    UserType,
     ViewPlan,
 )
 from tableferry.sql import breaking_foreign_key as breaking_foreign_key
@@ -37,6 +38,24 @@ def rows_of(table: TableName, *, partitioned: bool) -> str:
 
 def create_schema(schema: str) -> Script:
     return (f"CREATE SCHEMA IF NOT EXISTS {quote(schema)}",)
+
+
+def create_type(made: UserType) -> Script:
+    """In a block that passes over a type of the name: CREATE TYPE knows no IF NOT EXISTS."""
+    name = qualified(made.name)
+    match made.what:
+        case "enum":
+            definition = f"TYPE {name} AS ENUM ({', '.join(map(literal, made.labels))})"
+        case "composite":
+            attributes = (f"{quote(column)} {declared}" for column, declared in made.attributes)
+            definition = f"TYPE {name} AS ({', '.join(attributes)})"
+        case "range":
+            definition = f"TYPE {name} AS RANGE (SUBTYPE = {made.base})"
+        case "domain":
+            # What it forbids is asked of the tables' columns themselves.
+            definition = f"DOMAIN {name} AS {made.base}"
+    block = f"BEGIN CREATE {definition}; EXCEPTION WHEN duplicate_object THEN NULL; END"
+    return (f"DO {literal(block)}",)
 
 
 def define(table: Table) -> Script:

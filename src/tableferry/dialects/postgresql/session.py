@@ -387,7 +387,9 @@ class PostgresSession(TargetSession, Surveyor):
             for c in columns
         )
         casts = ", ".join(
-            f"s.{quote(c.column.name)}" + (_cast(c.column.declared) if storing(c).staged else "")
+            aside.cast_of(f"s.{quote(c.column.name)}", c.column.declared)
+            if storing(c).staged
+            else f"s.{quote(c.column.name)}"
             for c in columns
         )
         postgres.run(self._connection, f"CREATE TEMP TABLE {_STAGE} ({definition}) ON COMMIT DROP")
@@ -399,11 +401,6 @@ class PostgresSession(TargetSession, Surveyor):
             f"SELECT {casts} FROM pg_temp.{_STAGE} s",
         )
         postgres.run(self._connection, f"DROP TABLE pg_temp.{_STAGE}")
-
-
-def _cast(declared: str) -> str:
-    # Of money the text would be one of the server's locale.
-    return "::numeric::money" if declared == "money" else f"::{declared}"
 
 
 class _Encoded:

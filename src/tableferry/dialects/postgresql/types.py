@@ -27,7 +27,8 @@ from tableferry.kinds import (
     decimal,
     native,
 )
-from tableferry.model import Candidate, Kind
+from tableferry.model import Candidate, Kind, TableName
+from tableferry.sql import quote
 
 # NAMEDATALEN - 1 ("Identifiers and Key Words", section 4.1.1): longer names are cut silently.
 NAME_BYTES = 63
@@ -100,7 +101,9 @@ def own_candidates(declared: str) -> tuple[Candidate, ...]:
     if kind.name == "numeric":
         return (Candidate(native(declared)), Candidate(kind))
     if kind.name == "decimal":
-        return (Candidate(kind), Candidate(native(declared)), Candidate(NUMERIC))
+        # NaN and the infinities travel by their names.
+        named = Candidate(kind, merges=True)
+        return (Candidate(kind), named, Candidate(native(declared)), Candidate(NUMERIC))
     return (Candidate(kind),)
 
 
@@ -123,6 +126,20 @@ _NATIVES = frozenset(
 def takes(kind: Kind) -> bool:
     """Whether there is a type for every value of a kind that another database has."""
     return kind.name != "any" and (kind.name != "native" or is_built_in(kind.type))
+
+
+def moved(declared: str, name: TableName, schema: str) -> str:
+    """A type of a user's making as format_type() writes it, in another schema."""
+    for own in (name.schema, quote(name.schema)):
+        if declared.startswith(f"{own}."):
+            there = schema if _PLAIN_NAME.fullmatch(schema) else quote(schema)
+            return there + declared.removeprefix(own)
+    # A domain's base type is nobody's.
+    return declared
+
+
+# What quote_ident() leaves as it is, but for keywords.
+_PLAIN_NAME = re.compile("[a-z_][a-z0-9_]*")
 
 
 def is_built_in(declared: str) -> bool:

@@ -104,7 +104,11 @@ class Texts(ColumnValues):
 
     def misfits(self, candidate: Candidate) -> list[int]:
         """Only of a numeric it is open what it may be; any other type says what it holds."""
-        bad = kinds.number_misfits(self._array) if candidate.kind == kinds.NUMBER else None
+        bad = None
+        if candidate.kind == kinds.NUMBER:
+            bad = kinds.number_misfits(self._array)
+        elif candidate.kind.name == "decimal" and not candidate.merges:
+            bad = kinds.named_decimals(from_text(self._array, candidate.kind), candidate.kind)
         return [] if bad is None else np.flatnonzero(bad).tolist()
 
     def decode(self, candidate: Candidate) -> Decoded:
@@ -135,6 +139,10 @@ def storing(column: ReadColumn) -> Storing:
         return Storing(pa.string(), lambda array: _as_text(array, column.kind), staged=True)
     if own.name == "numeric":
         return Storing(pa.string(), _same, staged=True)
+    if own.name == "decimal" and column.merges:
+        return Storing(
+            pa.string(), lambda array: kinds.decimals_to_texts(array, column.kind), staged=True
+        )
     if declared == "real":
         return Storing(pa.float32(), lambda array: array.cast(pa.float32()))
     if own.name == "int":
@@ -163,6 +171,11 @@ def misfits(array: pa.Array, column: ReadColumn) -> kinds.Mask | None:
     if own.name == "text" and column.kind.name == "text" and own.length == column.kind.length:
         # Checked when the array was made.
         return None
+    if own.name == "decimal" and not column.merges:
+        named = kinds.named_decimals(array, column.kind)
+        if named is not None:
+            # Only their text can be sent, which is another candidate's.
+            return named
     if own.name == "decimal" and (own.precision, own.scale) != (
         column.kind.precision,
         column.kind.scale,

@@ -9,6 +9,7 @@ the index that SQLite would have made for it ("Database File Format", section 2.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 
 from tableferry.dialects.base import Script
@@ -21,12 +22,19 @@ from tableferry.model import (
     Key,
     Table,
     TableName,
+    UserType,
     ViewPlan,
 )
 from tableferry.sql import breaking_foreign_key as breaking_foreign_key
 from tableferry.sql import names, qualified, quote
 
 PROVES = False
+
+# What may stand as a default without brackets ("CREATE TABLE", section 3.2).
+_LITERAL = re.compile(
+    r"[-+]?[0-9]+(\.[0-9]+)?|'([^']|'')*'|NULL|TRUE|FALSE|CURRENT_(TIMESTAMP|DATE|TIME)|\(.*\)",
+    flags=re.IGNORECASE | re.DOTALL,
+)
 
 # An index by this name is on its way to be a key's own.
 _KEY = "tableferry_key"
@@ -47,6 +55,10 @@ def rowid_column(table: Table) -> str | None:
         return None
     column = table.column(key.columns[0])
     return column.name if column.declared.upper() == "INTEGER" else None
+
+
+def create_type(made: UserType) -> Script:
+    return ()
 
 
 def define(table: Table) -> Script:
@@ -95,7 +107,8 @@ def _column(table: Table, column: Column) -> str:
     if column.collation:
         parts.append(f"COLLATE {quote(column.collation)}")
     if column.default is not None:
-        parts.append(f"DEFAULT {column.default}")
+        plain = _LITERAL.fullmatch(column.default)
+        parts.append(f"DEFAULT {column.default}" if plain else f"DEFAULT ({column.default})")
     return " ".join(filter(None, parts))
 
 
