@@ -159,8 +159,10 @@ def _rewriting(*statements: str) -> Script:
         *statements,
         f"CREATE VIEW {touch} AS SELECT 1",
         f"DROP VIEW {touch}",
-        # The definitions are read anew, this connection's too.
+        # The definitions are read anew, this connection's too: at the next statement, which must
+        # not be the COMMIT, since what cannot be read must not be kept.
         "PRAGMA writable_schema = RESET",
+        "SELECT 1 FROM sqlite_schema LIMIT 0",
     )
 
 
