@@ -10,7 +10,7 @@ import fcntl
 import os
 import shutil
 import stat
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -52,11 +52,14 @@ class StagedFile(Stage):
                 self.discard()
             self._old = self._status()
             if self._old is not None:
+                self._require_ownership(self._old)
                 plain = Endpoint(SqliteFile(self._target))
-                self._watch = self._holds.enter_context(WatchedFile(plain))
+                # First, since it brings back what a program that was killed has left half done,
+                # which who only reads cannot.
                 self._hold = LockedFile(plain)
                 if isinstance(self._holds.enter_context(self._hold), WatchedFile):
-                    raise Refused(f"{self._target} cannot be written by this user.")
+                    raise Refused(f"{self._target} cannot be kept still by this user.")
+                self._watch = self._holds.enter_context(WatchedFile(plain))
         except BaseException:
             self.__exit__()
             raise
@@ -77,19 +80,38 @@ class StagedFile(Stage):
             raise Refused(f"There is no folder {folder}.", hint="Make it, or correct the path.")
         if not os.access(folder, os.W_OK):
             raise Refused(f"Nothing can be written in {folder} by this user.")
-        if self._target.exists() and not self._target.is_file():
+        if not self._target.exists():
+            return
+        if not self._target.is_file():
             raise Refused(f"{self._target} is not a file.")
+        # SQLite itself would open it all the same, and lock nothing.
+        if not os.access(self._target, os.W_OK):
+            raise Refused(f"{self._target} cannot be written by this user.")
+
+    def _require_ownership(self, old: os.stat_result) -> None:
+        """Raises Refused where the new file could not be given to the owner of the old one."""
+        groups = {os.getegid(), *os.getgroups()}
+        if os.geteuid() != 0 and (old.st_uid != os.geteuid() or old.st_gid not in groups):
+            raise Refused(
+                f"{self._target} is another user's: what takes its place would not be.",
+                hint="Run as its owner, or as root.",
+            )
 
     def _locked(self) -> int:
-        descriptor = os.open(self._staged, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+        while True:
+            descriptor = os.open(self._staged, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                os.close(descriptor)
+                raise Refused(
+                    f"Another run is writing to {self._target}.", hint="Wait until it has ended."
+                ) from None
+            # One that has just ended may have taken the file away that was opened here.
+            with suppress(FileNotFoundError):
+                if os.path.samestat(os.fstat(descriptor), self._staged.stat()):
+                    return descriptor
             os.close(descriptor)
-            raise Refused(
-                f"Another run is writing to {self._target}.", hint="Wait until it has ended."
-            ) from None
-        return descriptor
 
     def _status(self) -> os.stat_result | None:
         """Of what is there already; a file without a byte is no database yet."""
@@ -126,6 +148,12 @@ class StagedFile(Stage):
         for ending in _COMPANIONS:
             path.with_name(path.name + ending).unlink(missing_ok=True)
         shutil.rmtree(parts_folder(self._staged), ignore_errors=True)
+
+    def withheld(self) -> str:
+        return (
+            f"{self._target} is as it was. What was written stands in {self._staged}: --drop-all "
+            "starts anew, --abort gives it up."
+        )
 
     def publish(self) -> None:
         self._finish()
@@ -167,6 +195,9 @@ class StagedFile(Stage):
                 # What a WAL or a hot journal holds goes into the file, and they are gone.
                 sqlite.run(connection, "PRAGMA journal_mode = DELETE")
                 sqlite.run(connection, "BEGIN EXCLUSIVE")
+                # A journal that is still there holds nothing, but would be taken for the new
+                # file's: some programs keep theirs (PRAGMA journal_mode = PERSIST).
+                self._target.with_name(f"{self._target.name}-journal").unlink(missing_ok=True)
                 self._put_in_place()
             finally:
                 connection.close()
