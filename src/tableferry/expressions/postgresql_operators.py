@@ -308,7 +308,9 @@ def unified(values: Sequence[Value], what: str) -> Value:
     if not groups:
         return replace(stored.null(), approximate=approximate)
     first = known[0] if known[0].type != "null" else typed[0]
-    result = Value("", _widest(typed), approximate=approximate, labels=first.labels)
+    result = Value(
+        "", _widest(typed), approximate=approximate, labels=first.labels, kept=first.kept
+    )
     if result.type == "numeric":
         return _common_numeric(result, known, what)
     if result.type in ("text", "bpchar"):

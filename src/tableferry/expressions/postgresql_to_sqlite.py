@@ -9,11 +9,10 @@ values of one class are ever compared (see stored.py).
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Protocol
 
 from tableferry.expressions import postgresql_functions, postgresql_operators, stored, syntax
-from tableferry.expressions.model import Relation, Untranslatable, View
+from tableferry.expressions.model import Relation, Untranslatable
 from tableferry.expressions.postgresql_parser import ARRAY, parse_expression
 from tableferry.expressions.sqlite_to_postgresql import guarded
 from tableferry.expressions.stored import Value, described
@@ -200,12 +199,3 @@ def translate_generated(text: str, relation: Relation, kind: Kind) -> str:
         return stored.stored_as(value, kind)
 
     return guarded(translate)
-
-
-def translate_view(
-    select: str,
-    relations: Mapping[str, Relation],
-    columns: tuple[str, ...] = (),
-    known_kinds: tuple[Kind, ...] = (),
-) -> View:
-    raise Untranslatable("not yet")

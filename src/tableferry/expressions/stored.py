@@ -89,7 +89,8 @@ class Value:
     where it has to be made of ``sql``.
 
     collation: "" for one that is not known, C for bytes; explicit: it comes from a COLLATE.
-    labels: those of an enum. nonzero: it can be divided by. approximate: see Field.
+    labels: those of an enum. nonzero: it can be divided by. approximate: see Field. kept: what the
+    values were converted to on their way, where that is another kind than the type's own.
     """
 
     sql: str
@@ -104,6 +105,7 @@ class Value:
     labels: tuple[str, ...] = ()
     nonzero: bool = False
     approximate: bool = False
+    kept: Kind | None = None
 
     @property
     def group(self) -> str:
@@ -136,6 +138,8 @@ def described(value: Value) -> str:
 
 def kind_of(value: Value) -> Kind:
     """The kind of a view's column."""
+    if value.kept is not None:
+        return value.kept
     match value.type:
         case "null":
             return kinds.TEXT
@@ -154,12 +158,14 @@ def column(field: Field, sql: str) -> Value:
         raise Untranslatable(
             f"the column {field.source_name} holds values of several storage classes"
         )
+    name = _type_of(field)
     value = Value(
         sql,
-        _type_of(field),
+        name,
         collation=field.collation,
         labels=field.labels,
         approximate=field.approximate,
+        kept=field.kind if " kept as " in name else None,
     )
     kind = field.kind
     if kind.name == "decimal" and kind.precision <= kinds.EXACT_DIGITS:
