@@ -72,8 +72,8 @@ VIEWS = [
         "JOIN t USING (k)"
     ),
     (
-        "WITH a(x1, x2) AS (SELECT k, l FROM t), b AS (SELECT x1 FROM a) SELECT a.*, b.x1 AS y FROM b, a "
-        "WHERE a.x1 = b.x1"
+        "WITH a(x1, x2) AS (SELECT k, l FROM t), b AS (SELECT x1 FROM a) SELECT a.*, b.x1 AS y "
+        "FROM b, a WHERE a.x1 = b.x1"
     ),
     "SELECT k, m, ts FROM t ORDER BY m DESC NULLS LAST, ts, k, g, l LIMIT 5",
     "SELECT k, l, g, ts, m FROM t ORDER BY k, l, g, ts, m DESC OFFSET 3",

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from tableferry.expressions import stored, syntax
 from tableferry.expressions.model import Untranslatable
+from tableferry.expressions.nesting import refuse_deep
 from tableferry.expressions.postgresql_parser import parse_expression
 from tableferry.expressions.postgresql_to_sqlite import Columns, Translator
 from tableferry.expressions.sqlite_to_postgresql import guarded
@@ -45,7 +46,7 @@ _UUID = (
 def translate_default(text: str, kind: Kind) -> str:
     """A DEFAULT, as pg_get_expr() prints it, for a column of this kind: an expression for
     DEFAULT (…). Raises Untranslatable, also where the value does not fit the kind."""
-    return guarded(lambda: _default(parse_expression(text), kind))
+    return guarded(lambda: refuse_deep(_default(parse_expression(text), kind)))
 
 
 def _default(node: Node, kind: Kind) -> str:

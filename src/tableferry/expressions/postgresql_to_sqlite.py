@@ -13,6 +13,7 @@ from typing import Protocol
 
 from tableferry.expressions import postgresql_functions, postgresql_operators, stored, syntax
 from tableferry.expressions.model import Relation, Untranslatable
+from tableferry.expressions.nesting import refuse_deep
 from tableferry.expressions.postgresql_parser import ARRAY, parse_expression
 from tableferry.expressions.sqlite_to_postgresql import guarded
 from tableferry.expressions.stored import Value, described
@@ -165,7 +166,11 @@ class Translator:
 def translate_check(text: str, relation: Relation) -> str:
     """The condition of a CHECK, as pg_get_expr() prints it. NULL passes in both databases.
     Raises Untranslatable."""
-    return guarded(lambda: Translator(Columns(relation)).truth(parse_expression(text)))
+
+    def translate() -> str:
+        return refuse_deep(Translator(Columns(relation)).truth(parse_expression(text)))
+
+    return guarded(translate)
 
 
 def translate_predicate(text: str, relation: Relation) -> str:
@@ -185,7 +190,7 @@ def translate_index_term(text: str, relation: Relation, collation: str = "") -> 
         if collation and value.type == "text":
             value = stored.with_collation(value, collation)
         one, _ = postgresql_operators.operands("=", value, value)
-        return one if one.startswith("(") else f"({one})"
+        return refuse_deep(one if one.startswith("(") else f"({one})")
 
     return guarded(translate)
 
@@ -196,6 +201,6 @@ def translate_generated(text: str, relation: Relation, kind: Kind) -> str:
 
     def translate() -> str:
         value = Translator(Columns(relation)).value(parse_expression(text))
-        return stored.stored_as(value, kind)
+        return refuse_deep(stored.stored_as(value, kind))
 
     return guarded(translate)

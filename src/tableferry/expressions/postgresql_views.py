@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 
 from tableferry.expressions import stored, syntax
 from tableferry.expressions.model import Field, Relation, Untranslatable, View, named
+from tableferry.expressions.nesting import refuse_deep
 from tableferry.expressions.postgresql_operators import (
     compared,
     operands,
@@ -29,6 +30,8 @@ from tableferry.expressions.syntax import Node
 from tableferry.model import Kind
 from tableferry.sql import fold, quote
 
+# More tables than these SQLite does not join ("Limits In SQLite", point 7).
+_MAX_JOINED = 64
 # The name of a result column that has none ("Column Labels", section 7.3.2).
 _UNNAMED = "?column?"
 _AGGREGATES = frozenset(
@@ -61,7 +64,7 @@ def translate_view(
         tables = _Tables(relations)
         result = _Queries(tables, Counter()).query(parse_query(select), None, columns)
         _refuse_doubled(result.outputs)
-        return View(result.sql, tuple(_field(output) for output in result.outputs))
+        return View(refuse_deep(result.sql), tuple(_field(output) for output in result.outputs))
 
     return guarded(translate)
 
@@ -337,6 +340,8 @@ class _Part:
 
     def _sources(self, queries: _Queries) -> str:
         text = ""
+        if len(self.select.sources) > _MAX_JOINED:
+            raise Untranslatable(f"it joins more than {_MAX_JOINED} tables")
         for member in self.select.sources:
             sql, source = _source(queries, member, self._scope)
             condition, hidden = self._using(member, source)
