@@ -108,6 +108,7 @@ def _random_expression(chance: random.Random, depth: int) -> str:
 # ---- single constructs --------------------------------------------------------------------------
 
 EXPRESSIONS = [
+    *("u::text < h", "u::text <> x", "h > u::text", "mo::text >= h", "k::text < h", "t::text > h"),
     *("-k", "-g", "-m", "-p", "-o", "+k", "~k", "- (- k)", "NOT t", "-q = 1", "-g > 1"),
     *("k IN (0, 1, NULL)", "x IN ('a', 'b')", "v IN ('a', 'new')", "v NOT IN ('a', 'new')"),
     *("x NOT IN ('a', NULL)", "m IN (0.1, 0.30, 19.99)", "c IN ('a', 'ab')", "mo IN ('ok', 'sad')"),

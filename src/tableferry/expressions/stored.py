@@ -397,12 +397,14 @@ def as_text(value: Value) -> str:
     """The text of a value, as PostgreSQL's cast to text has it."""
     if value.null:
         return "NULL"
-    if value.type in ("text", "uuid") or value.labels:
+    if value.type == "text":
         return value.sql
     if value.type == "bpchar":
         # The blanks at the end do not count, whether they were kept or not.
         return f"rtrim({value.sql}, ' ')"
-    if value.type in INTEGERS:
+    if value.type in ("uuid", *INTEGERS) or value.labels:
+        # Of a UUID too: its column has a numeric affinity, which would make numbers of the texts
+        # that it is compared with ("Datatypes In SQLite", section 4.2).
         return f"CAST({value.sql} AS TEXT)"
     if value.type == "boolean":
         return f"(CASE {value.sql} WHEN 1 THEN 'true' WHEN 0 THEN 'false' END)"
