@@ -7,7 +7,6 @@ import math
 import random
 import re
 import sqlite3
-import struct
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
@@ -18,7 +17,6 @@ import adbc_driver_sqlite.dbapi
 import psycopg
 from psycopg.abc import Buffer
 from psycopg.adapt import Loader
-from psycopg.types.numeric import FloatLoader
 from psycopg.types.string import TextLoader
 from tests.servers import Server, fresh_database
 
@@ -46,6 +44,11 @@ COLUMNS: dict[str, tuple[str, str, list[str]]] = {
     "p": ("numeric(15,4)", "", ["0", "0.1", "0.3", "-0.0001", "99999999999.9999", "1.5"]),
     "o": ("numeric(5,0)", "", ["0", "1", "-99999", "42"]),
     "n": ("numeric", "", ["0", "1.10", "12345678901234567890.5", "NaN"]),
+    "nu": (
+        "numeric",
+        "",
+        ["0", "0.1", "1", "-1", "0.30000000000000004", "123456789012345", "1.5", "42", "1000000"],
+    ),
     "f": (
         "double precision",
         "",
@@ -93,6 +96,7 @@ DECLARED = {
     "bool": "BOOLEAN",
     "float": "REAL",
     "numeric": "TEXT",
+    "number": "NUMERIC",
     "text": "TEXT",
     "bytes": "BLOB",
     "date": "DATE",
@@ -107,13 +111,18 @@ ROWS = 40
 
 
 def kind_named(declared: str) -> Kind:
+    if declared == "real":
+        # A float of four bytes is known by its shortest decimal.
+        return Kind("float", bits=32)
     return kind_of(declared) or kinds.native(declared)
 
 
+# A numeric whose every value SQLite keeps as a number.
+KEPT = {"nu": Kind("number")}
 FIELDS = tuple(
     Field(
         name,
-        kind_named(declared),
+        KEPT.get(name) or kind_named(declared),
         collation,
         declared=declared,
         labels=LABELS if declared == "mood" else (),
@@ -199,14 +208,6 @@ def read(quoted: str) -> Any:
     return int(quoted) if re.fullmatch(r"-?\d+", quoted) else float(quoted)
 
 
-class RealLoader(FloatLoader):
-    """A real as the double that it is, and not as the one that its digits name."""
-
-    def load(self, data: Buffer) -> float:
-        (value,) = struct.unpack("f", struct.pack("f", super().load(data)))
-        return float(value)
-
-
 class PaddedLoader(Loader):
     """A character(n) without the blanks at its end, which do not count."""
 
@@ -279,7 +280,6 @@ def filled(server: Server) -> Iterator[Both]:
         connection.prepare_threshold = None
         for name in ("json", "jsonb"):
             connection.adapters.register_loader(name, TextLoader)
-        connection.adapters.register_loader("float4", RealLoader)
         connection.adapters.register_loader("bpchar", PaddedLoader)
         connection.execute("SET timezone TO 'UTC'")
 

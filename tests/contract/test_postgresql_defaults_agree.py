@@ -24,6 +24,7 @@ def both(server: Server) -> Iterator[Both]:
 
 
 DEFAULTS = [
+    *[("real", text) for text in ("0", "0.1", "-1.5", "'0.1'", "'NaN'", "1e10", "3")],
     *[("integer", text) for text in ("0", "-1", "+5", "'7'", "1 + 2 * 3", "NULL", "7 / 2", "2.5")],
     *[("smallint", text) for text in ("3", "-32768")],
     *[

@@ -108,6 +108,32 @@ def _random_expression(chance: random.Random, depth: int) -> str:
 # ---- single constructs --------------------------------------------------------------------------
 
 EXPRESSIONS = [
+    *(
+        "nu = 0.1",
+        "nu > 0.3",
+        "nu < m",
+        "nu = p",
+        "nu >= k",
+        "nu = 1.5",
+        "nu IN (0.1, 42)",
+        "nu < o",
+    ),
+    *("nu <= b", "greatest(nu, m)", "coalesce(nu, 0)", "nu > 12345678901.5", "nu = nu"),
+    *(
+        "r > 0.5",
+        "r IN (0, 1.5)",
+        "r = '0.1'::real",
+        "r < '-3.25'::real",
+        "r = 0.1::real",
+        "-r",
+        "abs(r)",
+    ),
+    *(
+        "coalesce(r, 0)",
+        "greatest(r, 1.5::real)",
+        "r IS DISTINCT FROM 1.5",
+        "r <> '16777216'::float8",
+    ),
     *("u::text < h", "u::text <> x", "h > u::text", "mo::text >= h", "k::text < h", "t::text > h"),
     *("-k", "-g", "-m", "-p", "-o", "+k", "~k", "- (- k)", "NOT t", "-q = 1", "-g > 1"),
     *("k IN (0, 1, NULL)", "x IN ('a', 'b')", "v IN ('a', 'new')", "v NOT IN ('a', 'new')"),
@@ -152,9 +178,9 @@ EXPRESSIONS = [
         "g / 2",
         "g / nullif(g, 0)",
         "g * 2",
-        "r * 2::float8",
-        "r + g",
-        "g - f > 0",
+        "r >= 1.5",
+        "r = 0",
+        "g - 0.5 > 0",
         "q * k",
         "l * 2",
     ),
@@ -320,6 +346,15 @@ EXPRESSIONS = [
 ]
 # What is left behind, since SQLite has no such thing or it differs.
 LEFT = [
+    *(
+        "r = 0.1",
+        "r + g",
+        "r * 2::float8",
+        "r::float8",
+        "r = g",
+        "nu + 1",
+        "nu * 2 > 1",
+    ),
     *("lower(x)", "upper(v)", "substr(z, 0, 2)", "left(z, -1)", "x::varchar(2)", "x::char(2)"),
     *("m::text", "g::text", "y::text", "m / 2 > 1", "m::integer", "k << 2", "l >> 1", "x || d"),
     *(

@@ -242,7 +242,11 @@ def test_expressions_of_sqlite_go_over_as_they_are(text: str, sql: str) -> None:
     [
         *(("0", "0"), ("-1", "-1"), ("'x'", "'x'"), ('"it\'s"', "'it''s'"), ("word", "'word'")),
         *(("NULL", "NULL"), ("true", "true"), ("CURRENT_TIMESTAMP", "CURRENT_TIMESTAMP")),
-        *(("x'00'", "x'00'"), ("(1 + 2)", "(1 + 2)"), ("datetime('now')", "datetime('now')")),
+        *(
+            ("x'00'", "x'00'"),
+            ("(1) + (2)", "((1) + (2))"),
+            ("datetime('now')", "(datetime('now'))"),
+        ),
     ],
 )
 def test_defaults_of_sqlite(text: str, sql: str) -> None:

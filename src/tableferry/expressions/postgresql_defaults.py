@@ -7,7 +7,7 @@ PostgreSQL would take the session's time zone, it is UTC here.
 
 from __future__ import annotations
 
-from tableferry.expressions import stored, syntax
+from tableferry.expressions import assigned, stored, syntax
 from tableferry.expressions.model import Untranslatable
 from tableferry.expressions.nesting import refuse_deep
 from tableferry.expressions.postgresql_parser import parse_expression
@@ -56,14 +56,14 @@ def _default(node: Node, kind: Kind) -> str:
     value = _Defaults(Columns(None)).value(node)
     if value.sql in _NOW.values() and kind.name in _OF_KINDS:
         return _assigned(value, kind)
-    return stored.stored_as(value, kind)
+    return assigned.stored_as(value, kind)
 
 
 def _assigned(value: Value, kind: Kind) -> str:
     """This moment, assigned to a column; a date alone has no time of the day."""
     wanted = _OF_KINDS[kind.name]
     if value.type in ("date", TIME) and wanted != value.type:
-        return stored.stored_as(value, kind)
+        return assigned.stored_as(value, kind)
     return _NOW[wanted]
 
 

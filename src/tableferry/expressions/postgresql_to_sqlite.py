@@ -11,7 +11,13 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from tableferry.expressions import postgresql_functions, postgresql_operators, stored, syntax
+from tableferry.expressions import (
+    assigned,
+    postgresql_functions,
+    postgresql_operators,
+    stored,
+    syntax,
+)
 from tableferry.expressions.model import Relation, Untranslatable
 from tableferry.expressions.nesting import refuse_deep
 from tableferry.expressions.postgresql_parser import ARRAY, parse_expression
@@ -201,6 +207,6 @@ def translate_generated(text: str, relation: Relation, kind: Kind) -> str:
 
     def translate() -> str:
         value = Translator(Columns(relation)).value(parse_expression(text))
-        return refuse_deep(stored.stored_as(value, kind))
+        return refuse_deep(assigned.stored_as(value, kind))
 
     return guarded(translate)

@@ -87,7 +87,7 @@ class _Result:
 
 def _field(output: _Output) -> Field:
     value = output.value
-    declared = "" if value.kept or value.type in ("null", stored.SOME_FLOAT) else value.type
+    declared = "" if value.kept or value.type == "null" else value.type
     return Field(
         output.name,
         stored.kind_of(value),
