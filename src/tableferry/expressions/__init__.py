@@ -29,6 +29,7 @@ from functools import partial
 from tableferry.expressions import (
     postgresql_defaults,
     postgresql_to_sqlite,
+    postgresql_views,
     within_postgresql,
     within_sqlite,
 )
@@ -72,7 +73,7 @@ _TRANSLATORS = {
         postgresql_to_sqlite.translate_generated,
         postgresql_to_sqlite.translate_index_term,
         postgresql_to_sqlite.translate_predicate,
-        postgresql_to_sqlite.translate_view,
+        postgresql_views.translate_view,
     ),
     ("sqlite", "sqlite"): Translator(
         within_sqlite.translate_check,

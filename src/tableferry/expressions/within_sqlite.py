@@ -51,7 +51,10 @@ def translate_default(text: str, kind: Kind) -> str:
     alone = len(found) == 2 and found[0].kind in ("word", "loose", "quoted")
     if alone and found[0].word not in _VALUES:
         return "'" + unquoted(found[0]).replace("'", "''") + "'"
-    return guarded(_Walker(text, frozenset()).expression)
+    sql = guarded(_Walker(text, frozenset()).expression)
+    # A literal, perhaps with its sign, needs no parentheses; nothing else is a default without.
+    literal = all(token.kind != "sign" or token.word in "+-" for token in found)
+    return sql if literal and len(found) <= 3 else f"({sql})"
 
 
 def translate_view(
