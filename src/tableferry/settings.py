@@ -158,6 +158,11 @@ def interpret(document: gcfg.Document, environ: Mapping[str, str]) -> Settings:
     )
 
 
+def is_provider(name_or_url: str) -> bool:
+    """Whether it is looked up in the configuration."""
+    return name_or_url.casefold() in PROVIDERS
+
+
 def resolve(settings: Settings, name_or_url: str) -> Databases:
     """The databases that a provider name or a URL means.
 
