@@ -28,6 +28,7 @@ from tableferry.running import (
     jobs_over,
     require_tables,
     require_two_databases,
+    require_two_files,
     started_executor,
     status_of,
 )
@@ -67,6 +68,7 @@ def migrate(
     """
     clock = Clock()
     from_dialect, to_dialect = dialect_of(source), dialect_of(target)
+    require_two_files(source, target)
     unseen = () if options.force else services.require_stopped((source, target))
     # Started first, so that workers load their drivers while the source is inspected.
     size = from_dialect.size_hint(source)

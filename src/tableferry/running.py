@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Literal
 
+from tableferry.addresses import SqliteFile
 from tableferry.dialects import dialect_of
 from tableferry.dialects.base import Endpoint, Session
 from tableferry.errors import Refused
@@ -65,12 +66,24 @@ def jobs_over(executor: Executor, target: Endpoint | None = None) -> Iterator[Jo
         close_sessions()
 
 
+def require_two_files(source: Endpoint, target: Endpoint) -> None:
+    """Before either is held: a file that is held still cannot be written. Any other two databases
+    are told apart once they are open."""
+    paths = [e.address.path for e in (source, target) if isinstance(e.address, SqliteFile)]
+    if len(paths) == 2 and paths[1].exists() and paths[0].exists() and paths[0].samefile(paths[1]):
+        raise _one_database(source)
+
+
 def require_two_databases(source: Session, target: Session, endpoint: Endpoint) -> None:
     if source.identity() == target.identity():
-        raise Refused(
-            f"Source and target are the same database: {endpoint}.",
-            hint="Name two different ones with --from and --to.",
-        )
+        raise _one_database(endpoint)
+
+
+def _one_database(endpoint: Endpoint) -> Refused:
+    return Refused(
+        f"Source and target are the same database: {endpoint}.",
+        hint="Name two different ones with --from and --to.",
+    )
 
 
 def require_tables(schema: Schema, endpoint: Endpoint) -> None:
