@@ -11,6 +11,7 @@ import pytest
 from tests.boundary import Both, declared_in_sqlite, filled, kind_named, read, stored
 from tests.servers import Server
 
+from tableferry import kinds
 from tableferry.expressions import Untranslatable, translator
 from tableferry.model import Kind
 
@@ -82,6 +83,19 @@ def defaulted(both: Both, declared: str, text: str) -> tuple[str, Kind]:
         "AND a.attnum = d.adnum WHERE a.attrelid = 'd'::regclass AND a.attname = 'a'"
     ).fetchall()
     return printed or "NULL", kind_named(named)
+
+
+@pytest.mark.parametrize("declared", ["numeric", "numeric(18,2)", "numeric(30,4)", "numeric(3,0)"])
+@pytest.mark.parametrize("text", ["0", "1.10", "-1", "'12.50'", "0.005", "1e2", "NULL"])
+def test_numerics_kept_by_their_text_show_the_same_digits(
+    both: Both, declared: str, text: str
+) -> None:
+    printed, _ = defaulted(both, declared, text)
+    both.server.execute("INSERT INTO d (one) VALUES (1)")
+    ((shown,),) = both.server.execute("SELECT a::text FROM d").fetchall()
+    sql = TO_SQLITE.default(printed, kinds.native(declared))
+    for ask in both.lites.values():
+        assert ask(f"SELECT {sql}") == [(shown,)]
 
 
 @pytest.mark.parametrize(("declared", "text"), DEFAULTS)

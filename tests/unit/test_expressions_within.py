@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from tableferry import kinds
 from tableferry.expressions import Field, Relation, Untranslatable, translator
 from tableferry.expressions.postgresql_builtins import FUNCTIONS, TYPES
-from tableferry.model import TableName
+from tableferry.model import Kind, TableName
 
 POSTGRESQL = translator("postgresql", "postgresql", frozenset({"mood", "shop.colour"}))
 SQLITE = translator("sqlite", "sqlite")
@@ -298,12 +298,39 @@ def test_views_of_sqlite(select: str, sql: str) -> None:
     assert SQLITE.view(select, KNOWN).sql == sql
 
 
-def test_the_fields_of_a_view_of_sqlite() -> None:
-    assert SQLITE.view("SELECT id + 1 AS n FROM u", KNOWN).fields[0].kind == kinds.INT
-    assert SQLITE.view("SELECT printf('%d', id) FROM u", KNOWN).fields == ()
+@pytest.mark.parametrize(
+    ("select", "names", "approximate"),
+    [
+        ("SELECT id + 1 AS n, ID FROM u", ["n", "id"], []),
+        ("SELECT id+1, count(*), 'x' FROM u", ["id+1", "count(*)", "'x'"], []),
+        ('SELECT *, t."ID" AS p FROM u, t', ["id", "name", "id", "name", "ctid_", "p"], []),
+        ("SELECT t.* FROM u JOIN t ON 1", ["id", "name", "ctid_"], []),
+        ("SELECT sum(id) AS s, max(id) AS m FROM u", ["s", "m"], ["s"]),
+        ("SELECT x.s, 1 AS o FROM (SELECT sum(id) AS s FROM u) x", ["s", "o"], ["s"]),
+        ("WITH c(a, b) AS (SELECT id, avg(id) FROM u) SELECT * FROM c", ["a", "b"], ["b"]),
+        ("SELECT id FROM u UNION SELECT total(id) FROM u", ["id"], ["id"]),
+        ("SELECT 1 + (SELECT sum(id) FROM u) AS s", ["s"], ["s"]),
+        # What its columns are called is not known.
+        ("SELECT rank() OVER (ORDER BY id) FROM u", [], []),
+        ("SELECT * FROM json_each('[1]')", [], []),
+        ("SELECT * FROM u JOIN t USING (id)", [], []),
+    ],
+)
+def test_the_fields_of_a_view_of_sqlite(
+    select: str, names: list[str], approximate: list[str]
+) -> None:
+    fields = SQLITE.view(select, KNOWN).fields
+    assert [field.name for field in fields] == names
+    assert [field.name for field in fields if field.approximate] == approximate
+    assert {field.kind for field in fields} <= {Kind("any")}
+
+
+def test_a_view_of_sqlite_that_names_its_columns() -> None:
     named = SQLITE.view("SELECT id, name FROM u", KNOWN, ("a", "b"))
     assert named.sql == ('WITH "view"("a", "b") AS (SELECT id, name FROM "u") SELECT * FROM "view"')
     assert [field.name for field in named.fields] == ["a", "b"]
+    unknown = SQLITE.view("SELECT rank() OVER (ORDER BY id) FROM u", KNOWN, ("a",))
+    assert [field.name for field in unknown.fields] == ["a"]
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from decimal import ROUND_HALF_UP, Decimal
+from decimal import ROUND_HALF_UP, Context, Decimal
 
 from tableferry import kinds
 from tableferry.expressions.model import Untranslatable
@@ -20,6 +20,7 @@ from tableferry.expressions.stored import (
     as_units,
     described,
     integer,
+    is_kind,
     number,
     size,
     split_type,
@@ -28,6 +29,9 @@ from tableferry.expressions.stored import (
     type_of_kind,
 )
 from tableferry.model import Kind
+
+# Of numbers that are written out.
+_MAX_DIGITS = 1000
 
 
 def stored_as(value: Value, kind: Kind) -> str:
@@ -54,22 +58,42 @@ def _stored(value: Value, kind: Kind) -> str | None:
         case "text":
             return _stored_text(value, kind)
         case "native":
-            return _stored_native(value, split_type(kind.type)[0])
+            return _stored_native(value, *split_type(kind.type))
         case "timestamp" if value.type == "date":
             return as_timestamp(value).sql
     return value.sql if value.type == type_of_kind(kind) else None
 
 
-def _stored_native(value: Value, base: str) -> str | None:
-    if value.type != base:
+def _stored_native(value: Value, base: str, modifiers: tuple[int, ...]) -> str | None:
+    if base == "numeric" and isinstance(value.literal, int | Decimal):
+        return _shown(Decimal(value.literal), modifiers)
+    if value.type != base or (base == "numeric" and value.digits) or is_kind(base):
+        # Another spelling than that of PostgreSQL, by which the values of a native go.
         return None
     return as_text(value) if base == "bpchar" else value.sql
 
 
+def _rounded(value: Decimal, scale: int) -> Decimal:
+    """Half goes away from zero ("Numeric Types", section 8.1.2)."""
+    unit = Decimal(1).scaleb(-scale)
+    return value.quantize(unit, ROUND_HALF_UP, Context(prec=_MAX_DIGITS * 2))
+
+
+def _shown(value: Decimal, modifiers: tuple[int, ...]) -> str | None:
+    """A numeric with all the digits that PostgreSQL shows."""
+    if not value.is_finite() or size(value)[0] > _MAX_DIGITS:
+        return None
+    if modifiers:
+        precision, scale = (*modifiers, 0)[:2]
+        value = _rounded(value, scale)
+        if value.copy_abs() >= Decimal(10) ** (precision - scale):
+            return None
+    return string(f"{value:f}")
+
+
 def _stored_integer(value: Value, kind: Kind) -> str | None:
     if isinstance(value.literal, Decimal) and value.digits:
-        # Half goes away from zero ("Numeric Types", section 8.1.2).
-        value = integer(int(value.literal.quantize(Decimal(1), ROUND_HALF_UP)))
+        value = integer(int(_rounded(value.literal, 0)))
     if isinstance(value.literal, int) and value.type in INTEGERS:
         limit = 1 << (kind.bits - 1)
         return value.sql if -limit <= value.literal < limit else None
@@ -100,10 +124,10 @@ def _stored_number(value: Value, kind: Kind) -> str | None:
 def _in_scale(value: Decimal, kind: Kind) -> str | None:
     """A number as a column of the kind rounds it: its digits, or a string literal of them."""
     if kind.name == "decimal":
-        if not value.is_finite() or size(value)[0] > 100:
+        if not value.is_finite() or size(value)[0] > _MAX_DIGITS:
             return None
-        value = value.quantize(Decimal(1).scaleb(-kind.scale), ROUND_HALF_UP)
-        if abs(value.scaleb(kind.scale)) >= 10**kind.precision:
+        value = _rounded(value, kind.scale)
+        if value.copy_abs() >= Decimal(10) ** (kind.precision - kind.scale):
             return None
         if kind.precision <= kinds.EXACT_DIGITS:
             return str(value)

@@ -284,7 +284,7 @@ def _negated(value: Value) -> Value:
         case float(literal):
             return stored.double(-literal, value.type)
         case Decimal() as exact:
-            return stored.number(-exact)
+            return stored.number(exact.copy_negate())
     if value.group in ("integer", DOUBLE, REAL):
         return Value(f"(-{value.sql})", value.type, approximate=value.approximate)
     if value.type == "numeric":

@@ -73,6 +73,8 @@ _KINDS = {
 _DAY = r"[0-9]{4}-[0-9]{2}-[0-9]{2}"
 _CLOCK = r"[0-9]{2}:[0-9]{2}:[0-9]{2}(?:\.[0-9]{1,6})?"
 _MAX_LITERAL = 10_000
+# PostgreSQL writes numbers out, so that none of a few letters has millions of digits.
+_MAX_EXPONENT = 10_000
 # Decimals of as many digits are themselves the shortest that their float of four bytes has.
 _REAL_DIGITS = 6
 # The kind of a numeric whose every value SQLite keeps as a number; of no certain scale.
@@ -125,6 +127,11 @@ class Value:
 def type_of_kind(kind: Kind) -> str:
     """The type whose values are kept as those of a kind; "" for numbers and natives."""
     return _OF_KINDS.get(kind.name, "")
+
+
+def is_kind(name: str) -> bool:
+    """Whether a type's values have a kind of their own, numerics aside."""
+    return name in _KINDS
 
 
 def split_type(name: str) -> tuple[str, tuple[int, ...]]:
@@ -194,7 +201,9 @@ def _type_of(field: Field) -> str:
             expected, fits = "numeric", declared == "numeric"
         case "native":
             declared = declared or split_type(kind.type)[0]
-            expected, fits = declared, True
+            # A type with a kind of its own, though its values go by their text; of a numeric that
+            # is all the same.
+            expected, fits = declared, declared not in _KINDS
         case "float":
             expected = REAL if kind.bits == 32 else DOUBLE
             fits = declared == expected
@@ -241,7 +250,7 @@ def number(value: Decimal) -> Value:
         return Value(string(_named(value)), "numeric", value)
     digits, scale = size(value)
     literal = Value("", "numeric", value, digits=max(digits, scale, 1), scale=scale)
-    if value == value.to_integral_value() and abs(value) < 2**63:
+    if value == value.to_integral_value() and value.copy_abs() < 2**63:
         sql = _digits_of(int(value))
         return replace(literal, sql=sql, units=sql, nonzero=value != 0)
     if literal.digits > kinds.EXACT_DIGITS:
@@ -252,7 +261,7 @@ def number(value: Decimal) -> Value:
 
 def size(value: Decimal) -> tuple[int, int]:
     """How many digits there are, and how many of them after the point."""
-    text = kinds.canonical_numeric(abs(value))
+    text = kinds.canonical_numeric(value.copy_abs())
     whole, _, fraction = text.partition(".")
     return len(whole.lstrip("0")) + len(fraction), len(fraction)
 
@@ -328,6 +337,8 @@ def _made_number(value: str, modifiers: tuple[int, ...]) -> Value | None:
         exact = Decimal(value)
     except InvalidOperation:
         return None
+    if exact.is_finite() and not -_MAX_EXPONENT < exact.adjusted() < _MAX_EXPONENT:
+        return None
     if not modifiers or not exact.is_finite():
         return number(exact)
     return _rounded(exact, modifiers)
@@ -373,7 +384,7 @@ def as_real(value: Value) -> Value | None:
         case int() | Decimal() as literal if value.type in ("numeric", *INTEGERS):
             exact = Decimal(literal)
             small = exact.is_finite() and len(exact.normalize().as_tuple().digits) <= _REAL_DIGITS
-            in_range = exact == 0 or Decimal("1e-30") < abs(exact) < Decimal("1e30")
+            in_range = exact == 0 or Decimal("1e-30") < exact.copy_abs() < Decimal("1e30")
             return double(float(exact), REAL) if small and in_range else None
     return None
 
