@@ -165,7 +165,8 @@ def _each(command: _Command, source: Databases, target: Databases) -> int:
         words = {each["database"]: each["report"]["status"] for each in reports["databases"]}
         summary.show_databases(words, command.console)
     _write_report(arguments, reports)
-    if arguments.report not in ("", "-"):
+    ended = any(not isinstance(ending, TableferryError) for ending in endings.values())
+    if ended and arguments.report not in ("", "-"):
         command.say(f"Report: {arguments.report}")
     return max(_exit_code(arguments, ending) for ending in endings.values())
 

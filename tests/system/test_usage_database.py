@@ -92,6 +92,11 @@ def statuses(run: Run) -> list[tuple[str, str]]:
     return [(each["database"], each["report"]["status"]) for each in run.report["databases"]]
 
 
+def warnings(run: Run) -> list[str]:
+    """But for what an ordinary user is always told: that not all processes can be seen."""
+    return [sentence for sentence in run.report["warnings"] if "cannot be seen" not in sentence]
+
+
 def exists(server: Server, table: str) -> bool:
     return bool(server.rows(f"SELECT 1 FROM pg_class WHERE relname = '{table}'"))
 
@@ -209,7 +214,7 @@ def test_urls_mean_one_database(product: Product) -> None:
     run = product.run("--from", sqlite_url(product.main_file))
     assert run.code == 0, run.err
     assert "databases" not in run.report
-    assert run.report["warnings"] == []
+    assert warnings(run) == []
     assert not exists(product.usage, "visits")
 
 
@@ -219,13 +224,13 @@ def test_usage_data_on_one_side_is_not_forgotten_in_silence(product: Product) ->
     run = product.run()
     assert run.code == 0, run.err
     assert run.report["status"] == "verified"
-    (warning,) = run.report["warnings"]
+    (warning,) = warnings(run)
     assert warning.startswith(f"the usage database stays behind: SQLite file {product.usage_file}")
     assert warning in run.err
 
     product.usage_file.unlink()
     product.configure()
-    assert product.run("--drop-all").report["warnings"] == []
+    assert warnings(product.run("--drop-all")) == []
 
 
 def test_patterns_concern_whichever_has_the_table(product: Product) -> None:
