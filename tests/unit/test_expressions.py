@@ -430,6 +430,13 @@ def test_refused_defaults_name_their_reason(text: str, kind: Kind, reason: str) 
     assert caught.value.reason == reason
 
 
+def test_a_type_that_is_kept_as_its_text_is_refused_by_its_name() -> None:
+    there = Relation(TableName("public", "t"), (Field("r", kinds.native("xid")),))
+    with pytest.raises(Untranslatable) as caught:
+        translate_check("trim(r) <> ''", there)
+    assert caught.value.reason == "xid stands where text is needed"
+
+
 @pytest.mark.parametrize(
     ("text", "kind", "reason"),
     [
