@@ -7,8 +7,9 @@ PostgreSQL would take the session's time zone, it is UTC here.
 
 from __future__ import annotations
 
-from tableferry.expressions import stored, syntax
+from tableferry.expressions import assigned, stored, syntax
 from tableferry.expressions.model import Untranslatable
+from tableferry.expressions.nesting import refuse_deep
 from tableferry.expressions.postgresql_parser import parse_expression
 from tableferry.expressions.postgresql_to_sqlite import Columns, Translator
 from tableferry.expressions.sqlite_to_postgresql import guarded
@@ -45,7 +46,7 @@ _UUID = (
 def translate_default(text: str, kind: Kind) -> str:
     """A DEFAULT, as pg_get_expr() prints it, for a column of this kind: an expression for
     DEFAULT (…). Raises Untranslatable, also where the value does not fit the kind."""
-    return guarded(lambda: _default(parse_expression(text), kind))
+    return guarded(lambda: refuse_deep(_default(parse_expression(text), kind)))
 
 
 def _default(node: Node, kind: Kind) -> str:
@@ -55,14 +56,14 @@ def _default(node: Node, kind: Kind) -> str:
     value = _Defaults(Columns(None)).value(node)
     if value.sql in _NOW.values() and kind.name in _OF_KINDS:
         return _assigned(value, kind)
-    return stored.stored_as(value, kind)
+    return assigned.stored_as(value, kind)
 
 
 def _assigned(value: Value, kind: Kind) -> str:
     """This moment, assigned to a column; a date alone has no time of the day."""
     wanted = _OF_KINDS[kind.name]
     if value.type in ("date", TIME) and wanted != value.type:
-        return stored.stored_as(value, kind)
+        return assigned.stored_as(value, kind)
     return _NOW[wanted]
 
 

@@ -396,4 +396,4 @@ _DESCRIBED = {
 
 
 def described(term: Term) -> str:
-    return _DESCRIBED.get(term.kind.name) or kinds.describe(term.kind)
+    return _DESCRIBED.get(term.kind.name, kinds.describe(term.kind))
