@@ -20,6 +20,7 @@ from tableferry.expressions import (
     Relation,
     Untranslatable,
     View,
+    asking,
     translate_check,
     translate_default,
     translate_generated,
@@ -27,6 +28,7 @@ from tableferry.expressions import (
     translate_predicate,
     translate_view,
 )
+from tableferry.expressions.stored import TIME, TIMESTAMP, TIMESTAMPTZ
 from tableferry.model import Kind, TableName
 from tableferry.sql import fold, quote
 
@@ -395,6 +397,24 @@ def test_refused_views_name_their_reason(select: str) -> None:
     with pytest.raises(Untranslatable) as caught:
         translate_view(select, RELATIONS)
     assert caught.value.reason == REFUSED_VIEWS[select]
+
+
+@pytest.mark.parametrize(
+    ("text", "kind", "sql"),
+    [
+        (asking.NOW[TIMESTAMPTZ], kinds.TIMESTAMPTZ, "now()"),
+        (asking.NOW[TIMESTAMP], kinds.TIMESTAMP, "(now() AT TIME ZONE 'UTC')"),
+        (asking.NOW[TIME], kinds.TIME, "(now() AT TIME ZONE 'UTC')::time"),
+        (asking.NOW["date"], kinds.DATE, "(now() AT TIME ZONE 'UTC')::date"),
+        (asking.RANDOM_UUID, kinds.UUID, "gen_random_uuid()"),
+        ("'{1,2}'", kinds.native("integer[]"), "'{1,2}'::integer[]"),
+        ("1.50", kinds.native("numeric(30,2)"), "'1.5'::numeric(30,2)"),
+        ("'it''s'", kinds.native("tsvector"), "'it''s'::tsvector"),
+    ],
+)
+def test_defaults_of_postgresql_are_known_again(text: str, kind: Kind, sql: str) -> None:
+    assert translate_default(text, kind) == sql
+    assert translate_default(f"({text})", kind) == sql
 
 
 @pytest.mark.parametrize(
