@@ -33,7 +33,7 @@ def of_outcome(outcome: Outcome) -> dict[str, Any]:
         "left_behind": [asdict(item) for item in outcome.left_behind],
         "views": [
             {
-                "source": view.source.name,
+                "source": str(view.source),
                 "target": view.target.name,
                 "compared": view.compared,
             }
@@ -71,7 +71,7 @@ def of_plan(outcome: PlanOutcome) -> dict[str, Any]:
             for table in outcome.plan.tables
         ],
         "views": [
-            {"source": view.source.name, "target": view.target.name, "compared": False}
+            {"source": str(view.source), "target": view.target.name, "compared": False}
             for view in outcome.plan.views
         ],
         "left_behind": [asdict(item) for item in outcome.plan.left_behind],
