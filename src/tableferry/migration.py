@@ -67,8 +67,8 @@ def migrate(
     but part of the outcome.
     """
     clock = Clock()
-    from_dialect, to_dialect = dialect_of(source), dialect_of(target)
     require_two_files(source, target)
+    from_dialect, to_dialect = dialect_of(source), dialect_of(target)
     unseen = () if options.force else services.require_stopped((source, target))
     # Started first, so that workers load their drivers while the source is inspected.
     size = from_dialect.size_hint(source)

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from tableferry.errors import TableferryError, UsageError
-from tableferry.model import Outcome, PlanOutcome, RangeDigest, TableOutcome, TablePlan
+from tableferry.model import Identity, Outcome, PlanOutcome, RangeDigest, TableOutcome, TablePlan
 
 FORMAT = 1
 _FROM_BEST_TO_WORST = ("verified", "created", "planned", "rejected", "differences", "failed")
@@ -154,7 +154,7 @@ def _plan(plan: TablePlan) -> dict[str, Any]:
             )
         ],
         "primary_key": list(plan.target.primary_key.columns) if plan.target.primary_key else [],
-        "identity": asdict(plan.target.identity) if plan.target.identity else None,
+        "identity": _identity(plan.target.identity),
         "renamed": dict(plan.renamed),
         "misfits": [
             asdict(widening)
@@ -167,6 +167,12 @@ def _plan(plan: TablePlan) -> dict[str, Any]:
             for widening in plan.widened
         ],
     }
+
+
+def _identity(identity: Identity | None) -> dict[str, Any] | None:
+    if identity is None:
+        return None
+    return {"column": identity.column, "next_value": identity.next_value}
 
 
 def _range(part: RangeDigest) -> dict[str, Any]:

@@ -67,10 +67,10 @@ def jobs_over(executor: Executor, target: Endpoint | None = None) -> Iterator[Jo
 
 
 def require_two_files(source: Endpoint, target: Endpoint) -> None:
-    """Before either is held: a file that is held still cannot be written. Any other two databases
-    are told apart once they are open."""
-    paths = [e.address.path for e in (source, target) if isinstance(e.address, SqliteFile)]
-    if len(paths) == 2 and paths[1].exists() and paths[0].exists() and paths[0].samefile(paths[1]):
+    """As require_two_databases, before the one could be kept from the other by a lock."""
+    ends = source.address, target.address
+    paths = [end.path for end in ends if isinstance(end, SqliteFile) and end.path.exists()]
+    if len(paths) == len(ends) and paths[0].samefile(paths[1]):
         raise _one_database(source)
 
 

@@ -341,7 +341,7 @@ def _words(numbers: pa.Array) -> pa.Array:
 def any_parts(array: pa.Array) -> tuple[pa.Array, pa.Array, pa.Array, pa.Array]:
     """Values of kind any by their storage class: int64, float64, string, binary."""
     letters = pc.binary_slice(array, 0, 1)
-    # binary_slice(array, 1) fails on short arrays ("Negative buffer resize").
+    # Not by binary_slice, which takes an end that is left out for one beyond all memory.
     values = pc.binary_replace_slice(array, 0, 1, b"")
 
     def of(letter: bytes) -> pa.Array:
