@@ -124,7 +124,7 @@ class Building:
 
     def forget(self, table: TablePlan) -> None:
         """What was said of a table that is loaded anew."""
-        name = table.source.name.name
+        name = str(table.source.name)
         self.left_behind = [left for left in self.left_behind if left.table != name]
         self.violations = [v for v in self.violations if v.table != name]
 
@@ -154,7 +154,7 @@ class Building:
         for key, named, what in keys:
             yield _Step(
                 self._statements.add_key(target, key, primary=what == "primary key"),
-                LeftBehind(what, ", ".join(named.columns), source.name.name, ""),
+                LeftBehind(what, ", ".join(named.columns), str(source.name), ""),
                 self._statements.breaking_unique(target.name, _as_index(key)),
                 column=named.columns[0],
             )
@@ -163,7 +163,7 @@ class Building:
         for check, named in zip(table.target.checks, table.source.checks, strict=True):
             yield _Step(
                 self._statements.add_check(table.target.name, check),
-                LeftBehind("check", check.name, table.source.name.name, ""),
+                LeftBehind("check", check.name, str(table.source.name), ""),
                 self._statements.breaking_check(check),
                 f"NOT ({named.expression})",
                 column=table.source.columns[0].name,
@@ -191,7 +191,7 @@ class Building:
         planned, named = pair
         step = _Step(
             self._statements.create_index(table.target.name, planned),
-            LeftBehind("index", named.name, table.source.name.name, ""),
+            LeftBehind("index", named.name, str(table.source.name), ""),
             self._statements.breaking_unique(table.target.name, planned) if planned.unique else "",
             column=named.columns[0].name or table.source.columns[0].name,
         )
@@ -268,7 +268,7 @@ class Building:
                 self._session.execute(back.statement)
                 self._session.commit()
                 continue
-            makes = LeftBehind(back.what, back.name, table.source.name.name, "")
+            makes = LeftBehind(back.what, back.name, str(table.source.name), "")
             step = _Step((back.statement,), makes, back.breaking, consequence=_UNPROVEN)
             self._try(table, step, Urgency.INDEX, add, lambda: None)
 
@@ -281,13 +281,13 @@ class Building:
         for table in plan.tables:
             for column, named in zip(table.target.columns, table.source.columns, strict=True):
                 if column.default is not None:
-                    makes = LeftBehind("default", named.name, table.source.name.name, "")
+                    makes = LeftBehind("default", named.name, str(table.source.name), "")
                     self._built(makes, statements.set_default(table.target.name, column))
             for statement in statements.comments(table.target):
-                makes = LeftBehind("comment", "", table.source.name.name, "")
+                makes = LeftBehind("comment", "", str(table.source.name), "")
                 self._built(makes, (statement,))
         for view in plan.views:
-            makes = LeftBehind("view", view.source.name, view.source.name, "")
+            makes = LeftBehind("view", str(view.source), str(view.source), "")
             self._built(makes, statements.create_view(view))
         for table in plan.tables:
             if table.adopted:
@@ -312,12 +312,12 @@ class Building:
             self._session.commit()
         except DatabaseError as error:
             self._session.rollback()
-            self._leave(LeftBehind("sequence", "", table.source.name.name, ""), error)
+            self._leave(LeftBehind("sequence", "", str(table.source.name), ""), error)
 
     def withdraw_view(self, view: ViewPlan, reason: str) -> None:
         """Drops a view that does not show what the source's shows, and those that build on it."""
         self._session.execute(*self._statements.drop_view_and_dependents(view.target))
-        self.left_behind.append(LeftBehind("view", view.source.name, view.source.name, reason))
+        self.left_behind.append(LeftBehind("view", str(view.source), str(view.source), reason))
 
     def hand_over(self, plan: Plan) -> None:
         """To the roles that the user named, and names views that went with one withdrawn."""
@@ -325,7 +325,7 @@ class Building:
         for view in self.created(plan.views):
             if view.target not in there:
                 reason = "it builds on a view that is left behind"
-                left = LeftBehind("view", view.source.name, view.source.name, reason)
+                left = LeftBehind("view", str(view.source), str(view.source), reason)
                 self.left_behind.append(left)
         made = replace(plan, views=self.created(plan.views))
         self._session.execute(*handing_over(made, self._statements, self._schema, self._roles))
@@ -513,7 +513,7 @@ def _require_named(error: Exception) -> DatabaseError:
 
 def _foreign_key_of(table: TablePlan, key: ForeignKey) -> LeftBehind:
     label = f"({', '.join(key.columns)}) to {key.parent}"
-    return LeftBehind("foreign key", label, table.source.name.name, "")
+    return LeftBehind("foreign key", label, str(table.source.name), "")
 
 
 def _as_index(key: Key) -> Index:

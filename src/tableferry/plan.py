@@ -73,7 +73,7 @@ def make_plan(schema: Schema, offering: Offers, destination: Destination, known:
     for name, there in known.adopted.items():
         columns[name] = {mine: theirs.name for mine, theirs in there.columns.items()}
     renaming = _Renaming(tables, columns)
-    untouched = {name.name for name in known.adopted}
+    untouched = {str(name) for name in known.adopted}
     left = [item for item in schema.left_behind if item.table not in untouched]
     plans = []
     relations: dict[TableName, Relation] = {}
@@ -116,7 +116,7 @@ def make_plan(schema: Schema, offering: Offers, destination: Destination, known:
     if known.adopted:
         views: tuple[ViewPlan, ...] = ()
         reason = "its tables are an application's own, and so are their views"
-        left += [LeftBehind("view", v.name.name, v.name.name, reason) for v in schema.views]
+        left += [LeftBehind("view", str(v.name), str(v.name), reason) for v in schema.views]
     else:
         views = structure.views_of(
             schema.views, relations, destination, Called(names, called), left
@@ -269,7 +269,7 @@ def _target_table(
             LeftBehind(
                 "identity",
                 identity.column,
-                table.name.name,
+                str(table.name),
                 f"the column became {target.type_for(kinds[identity.column])}",
             )
         )
@@ -285,6 +285,8 @@ def _target_table(
                 declared=_declared(column, candidate, offering, destination),
                 # One of the same kind keeps even keys that may be NULL.
                 nullable=column.nullable and (offering.alike or column.name not in primary),
+                # Until its translation is known (see Structure): that it has one.
+                default=column.default,
             )
             for column, candidate in zip(table.columns, candidates, strict=True)
         ),
@@ -296,9 +298,10 @@ def _target_table(
         size=table.size,
     )
     planned = target.fit_table(planned)
+    planned = replace(planned, columns=tuple(replace(c, default=None) for c in planned.columns))
     if planned.identity is not None and not target.numbers(planned):
         reason = f"only an INTEGER PRIMARY KEY numbers itself in {target.title}"
-        left.append(LeftBehind("identity", planned.identity.column, table.name.name, reason))
+        left.append(LeftBehind("identity", planned.identity.column, str(table.name), reason))
         planned = replace(planned, identity=None)
     mine = replace(table, uniques=uniques, foreign_keys=tuple(mine for mine, _ in foreign))
     return mine, planned
@@ -357,7 +360,7 @@ def _unlike(table: Table, target: Dialect, left: list[LeftBehind]) -> tuple[Key,
         if key.columns in seen:
             reason = "another key has the same columns"
             name = key.name or ", ".join(key.columns)
-            left.append(LeftBehind("unique constraint", name, table.name.name, reason))
+            left.append(LeftBehind("unique constraint", name, str(table.name), reason))
         else:
             kept.append(key)
         seen.add(key.columns)
@@ -443,14 +446,15 @@ def _foreign_keys(
                 ),
             )
             continue
-        left.append(LeftBehind("foreign key", described, table.name.name, reason))
+        left.append(LeftBehind("foreign key", described, str(table.name), reason))
 
 
 def _renamed(source: Table, target: Table) -> tuple[tuple[str, str], ...]:
     """Everything that somebody has named and is called otherwise in the target."""
-    pairs = [(source.name.name, target.name.name)]
+    name = str(source.name)
+    pairs = [(name, target.name.name)]
     pairs += [
-        (f"{source.name.name}.{a.name}", f"{source.name.name}.{b.name}")
+        (f"{name}.{a.name}", f"{name}.{b.name}")
         for a, b in zip(source.columns, target.columns, strict=True)
     ]
     pairs += [(a.name, b.name) for a, b in zip(source.indexes, target.indexes, strict=True)]

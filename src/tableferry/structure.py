@@ -112,7 +112,8 @@ class Structure:
         mine, theirs, field = sides
 
         def lost(what: str, reason: str) -> None:
-            left.append(LeftBehind(what, mine.name, relation.source_name, reason))
+            table = TableName(relation.schema, relation.source_name)
+            left.append(LeftBehind(what, mine.name, str(table), reason))
 
         column = replace(theirs, comment=mine.comment)
         if mine.collation and self._offering.alike:
@@ -147,7 +148,7 @@ class Structure:
             except Untranslatable as error:
                 name = check.name or f"number {number}"
                 reason = f"{error.reason}: {check.expression}"
-                left.append(LeftBehind("check", name, source.name.name, reason))
+                left.append(LeftBehind("check", name, str(source.name), reason))
                 continue
             name = check.name or f"{source.name.name}_check{number}"
             yield check, Check(expression, name)
@@ -176,7 +177,7 @@ class Structure:
                 where = self._translator.predicate(index.where, relation) if index.where else ""
             except Untranslatable as error:
                 reason = error.reason + (f": WHERE {index.where}" if index.where else "")
-                left.append(LeftBehind("index", index.name, source.name.name, reason))
+                left.append(LeftBehind("index", index.name, str(source.name), reason))
                 continue
             pairs.append((index, Index(names.give(index.name), terms, index.unique, where)))
         return tuple(pairs)
@@ -224,7 +225,7 @@ class Structure:
                 known[view.name] = Relation(name, query.fields, view.name.name, view.name.schema)
             if len(still) == len(waiting):
                 left += [
-                    LeftBehind("view", v.name.name, v.name.name, reasons[v.name]) for v in still
+                    LeftBehind("view", str(v.name), str(v.name), reasons[v.name]) for v in still
                 ]
                 break
             waiting = still
@@ -234,7 +235,7 @@ class Structure:
         self, view: View, known: Mapping[TableName, Relation], destination: Destination
     ) -> Query:
         """The view's query, its columns called as the destination calls them."""
-        by_name = {fold(name.name): relation for name, relation in known.items()}
+        by_name = {_called(name): relation for name, relation in known.items()}
         kinds = self._offering.kinds_of(view.types)
         query = self._translator.view(view.select, by_name, view.columns, kinds)
         fitted = tuple(destination.fit_column(field.name) for field in query.fields)
@@ -244,6 +245,12 @@ class Structure:
         pairs = zip(named.fields, query.fields, strict=True)
         fields = tuple(replace(new, original=old.source_name) for new, old in pairs)
         return Query(named.sql, fields)
+
+
+def _called(name: TableName) -> str:
+    """The key under which a view's translation looks for a relation: SQLite takes names that
+    differ in case for one, and PostgreSQL has schemas, each with names of its own."""
+    return fold(name.name) if name.schema == "main" else f"{name.schema}.{name.name}"
 
 
 def _about_collation(column: Column) -> str:

@@ -7,7 +7,14 @@ from pathlib import Path
 import psycopg
 import pytest
 from tests.servers import Server
-from tests.system.support import ferried, ferry, independent_differences, keys, sqlite_file
+from tests.system.support import (
+    ferried,
+    ferry,
+    independent_differences,
+    keys,
+    sqlite_file,
+    sqlite_rows,
+)
 
 SCRIPT = """
 CREATE TABLE parents (a INTEGER, b TEXT, code TEXT UNIQUE, PRIMARY KEY (b, a), UNIQUE (code, a));
@@ -145,6 +152,20 @@ def test_the_next_identity_is_sqlites(
 
     insert = "INSERT INTO t (x) VALUES ('new') RETURNING id"
     assert any_database.rows(insert) == [(expected,)]
+
+
+def test_the_default_of_a_column_that_numbers_itself_is_named(
+    any_database: Server, tmp_path: Path
+) -> None:
+    script = "CREATE TABLE t (id INTEGER PRIMARY KEY DEFAULT 40, x TEXT);"
+    source = sqlite_file(tmp_path / "source.db", script + "INSERT INTO t (x) VALUES ('first');")
+
+    run = ferried(source, any_database)
+
+    insert = "INSERT INTO t (x) VALUES ('new') RETURNING id"
+    assert any_database.rows(insert) == [(2,)]
+    assert sqlite_rows(source, insert) == [(2,)]
+    assert run.left_behind("default") == [("t", "id")]
 
 
 def test_the_largest_identity_is_not_followed_by_a_smaller_one(

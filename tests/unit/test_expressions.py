@@ -20,6 +20,7 @@ from tableferry.expressions import (
     Relation,
     Untranslatable,
     View,
+    asking,
     translate_check,
     translate_default,
     translate_generated,
@@ -27,6 +28,7 @@ from tableferry.expressions import (
     translate_predicate,
     translate_view,
 )
+from tableferry.expressions.stored import TIME, TIMESTAMP, TIMESTAMPTZ
 from tableferry.model import Kind, TableName
 from tableferry.sql import fold, quote
 
@@ -398,6 +400,24 @@ def test_refused_views_name_their_reason(select: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("text", "kind", "sql"),
+    [
+        (asking.NOW[TIMESTAMPTZ], kinds.TIMESTAMPTZ, "now()"),
+        (asking.NOW[TIMESTAMP], kinds.TIMESTAMP, "(now() AT TIME ZONE 'UTC')"),
+        (asking.NOW[TIME], kinds.TIME, "(now() AT TIME ZONE 'UTC')::time"),
+        (asking.NOW["date"], kinds.DATE, "(now() AT TIME ZONE 'UTC')::date"),
+        (asking.RANDOM_UUID, kinds.UUID, "gen_random_uuid()"),
+        ("'{1,2}'", kinds.native("integer[]"), "'{1,2}'::integer[]"),
+        ("1.50", kinds.native("numeric(30,2)"), "'1.5'::numeric(30,2)"),
+        ("'it''s'", kinds.native("tsvector"), "'it''s'::tsvector"),
+    ],
+)
+def test_defaults_of_postgresql_are_known_again(text: str, kind: Kind, sql: str) -> None:
+    assert translate_default(text, kind) == sql
+    assert translate_default(f"({text})", kind) == sql
+
+
+@pytest.mark.parametrize(
     ("text", "kind", "reason"),
     [
         ("'abc'", kinds.INT, "the value 'abc' is not int"),
@@ -428,6 +448,13 @@ def test_refused_defaults_name_their_reason(text: str, kind: Kind, reason: str) 
     with pytest.raises(Untranslatable) as caught:
         translate_default(text, kind)
     assert caught.value.reason == reason
+
+
+def test_a_type_that_is_kept_as_its_text_is_refused_by_its_name() -> None:
+    there = Relation(TableName("public", "t"), (Field("r", kinds.native("xid")),))
+    with pytest.raises(Untranslatable) as caught:
+        translate_check("trim(r) <> ''", there)
+    assert caught.value.reason == "xid stands where text is needed"
 
 
 @pytest.mark.parametrize(

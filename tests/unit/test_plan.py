@@ -13,6 +13,7 @@ from tableferry.dialects.postgresql import PostgresDialect
 from tableferry.dialects.sqlite import SqliteDialect
 from tableferry.model import (
     Candidate,
+    Check,
     Column,
     Example,
     Finding,
@@ -27,12 +28,14 @@ from tableferry.model import (
     Survey,
     Table,
     TableName,
+    View,
 )
 from tableferry.naming import Destination
 from tableferry.plan import Known, Surveys, make_plan, next_generation
 
 SQLITE, POSTGRES = SqliteDialect(), PostgresDialect()
 DESTINATION = Destination(POSTGRES, "app")
+TO_SQLITE = Destination(SQLITE, "main")
 EXAMPLE = Example((("id", "1"),), "'x'")
 
 
@@ -146,6 +149,50 @@ def test_an_identity_of_other_values_is_left_behind() -> None:
     assert planned.table(t.name).target.identity is None
     (left,) = planned.left_behind
     assert (left.what, left.name, left.table) == ("identity", "id", "t")
+
+
+def test_a_key_with_a_default_is_not_the_rowid_which_takes_none() -> None:
+    t = Table(
+        TableName("public", "t"),
+        (Column("id", "integer", nullable=False, default="5"),),
+        primary_key=Key(("id",)),
+    )
+    for made, declared in ((t, "INT4"), (replace(t, columns=(bare(t),)), "INTEGER")):
+        planned = to_sqlite(made)
+        (column,) = planned.tables[0].target.columns
+        assert (column.declared, column.default) == (declared, made.columns[0].default)
+
+
+def test_what_is_left_behind_names_the_schema_of_its_table() -> None:
+    column = Column("a", "text", default="some_function()")
+    tables = [
+        Table(
+            TableName(schema, "t"),
+            (column,),
+            uniques=(Key(("a",), "first"), Key(("a",), "second")),
+            checks=(Check("some_function(a)", "checked"),),
+            indexes=(Index("i", (IndexColumn(expression="some_function(a)"),)),),
+            foreign_keys=(ForeignKey(("a",), TableName("public", "gone"), ("a",)),),
+        )
+        for schema in ("other", "public")
+    ]
+    view = View(TableName("other", "v"), "SELECT some_function()")
+    planned = make_plan(
+        Schema(tuple(tables), views=(view,)), Offers(POSTGRES, SQLITE), TO_SQLITE, Known()
+    )
+
+    named = {(left.what, left.table) for left in planned.left_behind}
+    whats = ("default", "unique constraint", "check", "index", "foreign key")
+    assert named == {(what, t) for what in whats for t in ("t", "other.t")} | {("view", "other.v")}
+    assert dict(planned.table(tables[0].name).renamed) == {"other.t": "other_t"}
+
+
+def to_sqlite(*tables: Table) -> Plan:
+    return make_plan(Schema(tables), Offers(POSTGRES, SQLITE), TO_SQLITE, Known())
+
+
+def bare(made: Table) -> Column:
+    return replace(made.columns[0], default=None)
 
 
 def test_primary_key_columns_are_not_null() -> None:

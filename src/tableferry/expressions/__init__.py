@@ -1,15 +1,20 @@
-"""SQL that crosses over: expressions and views of SQLite, written for PostgreSQL. Pure.
+"""SQL that crosses over: expressions and views of one database, written for another. Pure.
 
-Only what stands on a list is translated: each operator, function and clause has a rule that was
-proven, by a test over boundary values, to give the same result in both databases for values of the
-kinds concerned. Everything else raises Untranslatable with a reason; nothing unknown passes
-through. Every name in the result is quoted, and every string is a quoted literal.
+translator() gives the functions of a direction. Between SQLite and PostgreSQL only what stands on a
+list is translated: each operator, function and clause has a rule that was proven, by a test over
+boundary values, to give the same result in both databases for values of the kinds concerned.
+Everything else raises Untranslatable with a reason; nothing unknown passes through. Every name in
+the result is quoted, and every string is a quoted literal. Between two databases of one kind the
+text stays what it is, and is only looked through for what may not cross.
+
+Of PostgreSQL's expressions the types are known; what is beyond their rules is named in
+postgresql_operators.py.
 
 SQLite decides at run time of which class a value is. So the kinds of the columns must be those of
 the values really held: a column whose values were merged from several storage classes is a
 ``Field(mixed=True)``, and expressions that name it are refused.
 
-Beyond the rules are:
+Beyond the rules are, from SQLite to PostgreSQL:
 
 - integers that overflow 64 bits, which SQLite turns into REAL, and doubles that overflow: they
   end in an error instead of a value;
@@ -29,6 +34,7 @@ from functools import partial
 from tableferry.expressions import (
     postgresql_defaults,
     postgresql_to_sqlite,
+    postgresql_views,
     within_postgresql,
     within_sqlite,
 )
@@ -72,7 +78,7 @@ _TRANSLATORS = {
         postgresql_to_sqlite.translate_generated,
         postgresql_to_sqlite.translate_index_term,
         postgresql_to_sqlite.translate_predicate,
-        postgresql_to_sqlite.translate_view,
+        postgresql_views.translate_view,
     ),
     ("sqlite", "sqlite"): Translator(
         within_sqlite.translate_check,

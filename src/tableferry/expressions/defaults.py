@@ -6,15 +6,19 @@ of its begin; SQLite takes that of the statement.
 
 from __future__ import annotations
 
+import functools
 import json
 import re
+from collections.abc import Mapping
 from decimal import Decimal
 
 from tableferry import kinds
 from tableferry.expressions import syntax
+from tableferry.expressions.asking import FIELDS, NOW, NOW_IN_SECONDS, RANDOM_UUID
 from tableferry.expressions.model import Untranslatable
 from tableferry.expressions.parser import parse_expression
 from tableferry.expressions.sqlite_to_postgresql import Columns, Translator, guarded
+from tableferry.expressions.stored import TIME, TIMESTAMP, TIMESTAMPTZ
 from tableferry.expressions.syntax import Node
 from tableferry.expressions.terms import (
     NUMERIC_AFFINITIES,
@@ -32,19 +36,8 @@ from tableferry.model import Kind
 from tableferry.sql import fold
 
 _UTC = "(now() AT TIME ZONE 'UTC')"
-_AFFINITIES = {"int": "INTEGER", "float": "REAL", "text": "TEXT", "bytes": "BLOB"}
+_AFFINITIES = {"int": "INTEGER", "float": "REAL", "text": "TEXT", "bytes": "BLOB", "native": "TEXT"}
 _KEYWORDS = {"CURRENT_DATE": "date", "CURRENT_TIME": "time", "CURRENT_TIMESTAMP": "datetime"}
-# What strftime() has, as to_char() writes it.
-_FIELDS = {
-    "Y": "YYYY",
-    "m": "MM",
-    "d": "DD",
-    "H": "HH24",
-    "M": "MI",
-    "S": "SS",
-    "f": "SS.MS",
-    "j": "DDD",
-}
 # Formats whose text is a moment: its kind, and the moment itself.
 _FORMATS = {
     "%Y-%m-%d": (kinds.DATE, f"{_UTC}::date"),
@@ -58,6 +51,7 @@ _FORMATS = {
     "%Y-%m-%dT%H:%M:%fZ": (kinds.TIMESTAMPTZ, "date_trunc('milliseconds', now())"),
     "%Y-%m-%d %H:%M:%fZ": (kinds.TIMESTAMPTZ, "date_trunc('milliseconds', now())"),
 }
+_MOMENTS = {TIMESTAMPTZ: "timestamptz", TIMESTAMP: "timestamp", TIME: "time"}
 # The formats of the functions that have one.
 _CLOCKS = {"date": "%Y-%m-%d", "time": "%H:%M:%S", "datetime": "%Y-%m-%d %H:%M:%S"}
 # Of the 16 bytes of gen_random_uuid() the last 7 are random in every bit (RFC 9562, section 5.4).
@@ -81,6 +75,8 @@ def translate_default(text: str, kind: Kind) -> str:
 
 
 def _default(node: Node, kind: Kind) -> str:
+    if (asked := _asked_before().get((kind.name, node))) is not None:
+        return asked
     written = _written(node)
     if written is not None:
         return fitted(written, kind)
@@ -90,6 +86,20 @@ def _default(node: Node, kind: Kind) -> str:
     if kind.name == "timestamptz" and term.sql in _WITH_ZONE:
         return _WITH_ZONE[term.sql]
     return as_kind(term, kind)
+
+
+@functools.cache
+def _asked_before() -> Mapping[tuple[str, Node], str]:
+    """What a default of PostgreSQL is in SQLite, by the kind of its column, as what it was."""
+    utc = {TIMESTAMPTZ: "now()", TIMESTAMP: _UTC, TIME: f"{_UTC}::time"}
+    found = {(_MOMENTS[name], NOW[name]): sql for name, sql in utc.items()}
+    cut = {TIMESTAMPTZ: "date_trunc('second', now())"}
+    found |= {(_MOMENTS[name], NOW_IN_SECONDS[name]): sql for name, sql in cut.items()}
+    found |= {
+        ("uuid", RANDOM_UUID): "gen_random_uuid()",
+        ("text", f"CAST({RANDOM_UUID} AS TEXT)"): "(gen_random_uuid())::text",
+    }
+    return {(kind, parse_expression(text)): sql for (kind, text), sql in found.items()}
 
 
 def _written(node: Node) -> Literal | None:
@@ -194,6 +204,9 @@ def _fitted_text(literal: Literal, kind: Kind) -> str | None:
             return string(value) if kind.length is None or len(value) <= kind.length else None
         case "json":
             return string(value) if _is_json(value) else None
+        case "native":
+            # Whether it is a value of the type, the server says.
+            return f"{string(value)}::{kind.type}"
         case "uuid" | "date" | "time" | "timestamp" | "timestamptz":
             term = typed_literal(value, kind)
             if term is None and kind.name == "timestamp":
@@ -284,7 +297,7 @@ def _moment(pattern: str) -> Term:
     pieces = re.findall(r"%.?|[^%]+", pattern, re.DOTALL)
     written = f"to_char({_UTC}, {string(''.join(map(_field, pieces)))})"
     kind, sql = _FORMATS.get(pattern, (kinds.TEXT, written))
-    digits = pattern.startswith("%") and pattern[1:] in _FIELDS and pattern != "%f"
+    digits = pattern.startswith("%") and pattern[1:] in FIELDS and pattern != "%f"
     return Term(sql, kind, text=written if kind.name in TEMPORAL else "", digits=digits)
 
 
@@ -292,9 +305,9 @@ def _field(piece: str) -> str:
     if not piece.startswith("%"):
         # In double quotes nothing is a pattern of to_char().
         return '"' + piece.replace("\\", "\\\\").replace('"', '\\"') + '"'
-    if piece[1:] not in _FIELDS:
+    if piece[1:] not in FIELDS:
         raise Untranslatable(f"strftime() with {piece} is not translated")
-    return _FIELDS[piece[1:]]
+    return FIELDS[piece[1:]]
 
 
 def _randomblob(name: str, arguments: tuple[Term, ...]) -> Term:

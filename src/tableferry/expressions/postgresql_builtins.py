@@ -30,7 +30,7 @@ _DATES_AND_TIMES = """
     timestamptz timetz timezone to_char to_date to_number to_timestamp transaction_timestamp
 """
 _OF_ANY_TYPE = """
-    coalesce format_type gen_random_uuid greatest least nullif num_nonnulls num_nulls pg_typeof
+    coalesce format_type gen_random_uuid greatest least nullif num_nonnulls num_nulls
     uuid_extract_timestamp uuid_extract_version uuidv4 uuidv7
 """
 _ARRAYS_AND_RANGES = """

@@ -22,6 +22,7 @@ from tableferry.expressions.postgresql_operators import (
 )
 from tableferry.expressions.stored import (
     DOUBLE,
+    REAL,
     TIME,
     TIMESTAMP,
     Value,
@@ -201,7 +202,7 @@ def _concat(arguments: Arguments) -> Value:
 
 def _abs(arguments: Arguments) -> Value:
     (value,) = arguments
-    if value.group in ("integer", "float"):
+    if value.group in ("integer", DOUBLE, REAL):
         return Value(f"abs({value.sql})", value.type)
     if value.type == "numeric":
         units, scale = as_units(value)

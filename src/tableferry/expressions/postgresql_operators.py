@@ -15,9 +15,8 @@ from tableferry.expressions import stored
 from tableferry.expressions.model import Untranslatable
 from tableferry.expressions.stored import (
     DOUBLE,
-    FLOATS,
     INTEGERS,
-    SOME_FLOAT,
+    REAL,
     SPELLED,
     TIME,
     TIMESTAMP,
@@ -38,7 +37,7 @@ from tableferry.kinds import EXACT_DIGITS
 _IS = {"IS", "IS NOT"}
 _ORDERING = frozenset({"<", "<=", ">", ">="})
 # Groups of values that are compared in SQLite as in PostgreSQL, by every operator.
-_ORDERED = frozenset({"integer", "float", "numeric", "boolean", "bytea"}) | SPELLED
+_ORDERED = frozenset({"integer", DOUBLE, REAL, "numeric", "boolean", "bytea"}) | SPELLED
 _UTC = frozenset({"utc", "etc/utc", "gmt"})
 
 
@@ -95,6 +94,9 @@ def operands(operator: str, left: Value, right: Value) -> tuple[str, str]:
     """Both sides as SQL that SQLite compares with the result that PostgreSQL has."""
     if {left.type, right.type} == {"date", TIMESTAMP}:
         left, right = as_timestamp(left), as_timestamp(right)
+    if {left.type, right.type} == {REAL, DOUBLE}:
+        # A real is widened there, and kept as another double; one of the same value is a real too.
+        left, right = (v if v.type == REAL else stored.as_real(v) or v for v in (left, right))
     if left.group != right.group:
         raise Untranslatable(
             f"it compares {described(left)} with {described(right)}, whose spellings differ"
@@ -198,8 +200,8 @@ def _arithmetic(operator: str, left: Value, right: Value) -> Value:
         return _integers(operator, left, right)
     if groups == {"numeric"}:
         return _numerics(operator, left, right)
-    if groups == {"float"}:
-        return _floats(operator, left, right)
+    if groups == {DOUBLE}:
+        return _doubles(operator, left, right)
     if left.type == "date" and operator in ("+", "-"):
         return _days(operator, left, right)
     if right.type == "date" and left.group == "integer" and operator == "+":
@@ -212,11 +214,9 @@ def _integers(operator: str, left: Value, right: Value) -> Value:
     return Value(f"({left.sql} {operator} {right.sql})", wider)
 
 
-def _floats(operator: str, left: Value, right: Value) -> Value:
+def _doubles(operator: str, left: Value, right: Value) -> Value:
     if operator == "%":
         raise _refused(operator, left, right)
-    if DOUBLE not in (left.type, right.type):
-        raise Untranslatable(f"the operator {operator} of reals reckons in 32 bits there")
     return Value(f"({left.sql} {operator} {right.sql})", DOUBLE)
 
 
@@ -266,7 +266,7 @@ def _bitwise(operator: str, left: Value, right: Value) -> Value:
 def unary(operator: str, value: Value) -> Value:
     if operator == "NOT":
         return truth(f"(NOT {as_truth(value)})")
-    if operator == "+" and value.group in ("integer", "float", "numeric"):
+    if operator == "+" and value.group in ("integer", DOUBLE, REAL, "numeric"):
         return value
     if operator == "~" and value.group == "integer":
         return Value(f"(~{value.sql})", value.type)
@@ -284,8 +284,8 @@ def _negated(value: Value) -> Value:
         case float(literal):
             return stored.double(-literal, value.type)
         case Decimal() as exact:
-            return stored.number(-exact)
-    if value.group in ("integer", "float"):
+            return stored.number(exact.copy_negate())
+    if value.group in ("integer", DOUBLE, REAL):
         return Value(f"(-{value.sql})", value.type, approximate=value.approximate)
     if value.type == "numeric":
         units, scale = as_units(value)
@@ -308,7 +308,9 @@ def unified(values: Sequence[Value], what: str) -> Value:
     if not groups:
         return replace(stored.null(), approximate=approximate)
     first = known[0] if known[0].type != "null" else typed[0]
-    result = Value("", _widest(typed), approximate=approximate, labels=first.labels)
+    result = Value(
+        "", _widest(typed), approximate=approximate, labels=first.labels, kept=first.kept
+    )
     if result.type == "numeric":
         return _common_numeric(result, known, what)
     if result.type in ("text", "bpchar"):
@@ -320,14 +322,14 @@ def _widest(values: Sequence[Value]) -> str:
     types = {value.type for value in values}
     if types <= set(INTEGERS):
         return max(types, key=INTEGERS.index)
-    if types <= FLOATS and len(types) > 1:
-        return DOUBLE if DOUBLE in types else SOME_FLOAT
     return values[0].type
 
 
 def _common_numeric(result: Value, values: Sequence[Value], what: str) -> Value:
     if all(not value.digits for value in values):
         return result
+    if all(value.digits for value in values) and any(value.scale < 0 for value in values):
+        return replace(result, digits=17, scale=-1)
     if not all(value.digits for value in values):
         raise Untranslatable(f"{what} gives numbers that are kept as text and others that are not")
     scale = max(value.scale for value in values)
@@ -380,7 +382,9 @@ def _cast(value: Value, base: str, modifiers: tuple[int, ...]) -> Value | None:
     if base in INTEGERS:
         return _cast_to_integer(value, base)
     match base:
-        case "double precision" if value.group in ("integer", "numeric", "float"):
+        case "real":
+            return stored.as_real(value)
+        case "double precision" if value.group in ("integer", "numeric"):
             literal = float(value.literal) if isinstance(value.literal, int | Decimal) else None
             return Value(as_double(value), DOUBLE, literal, nonzero=value.nonzero)
         case "boolean" if value.type == "integer":
@@ -403,7 +407,7 @@ def _cast_to_numeric(value: Value, modifiers: tuple[int, ...]) -> Value | None:
     if modifiers:
         precision, scale = (*modifiers, 0)[:2]
         # More digits before the point would be an error, more after it would be rounded.
-        if number.scale > scale:
+        if not 0 <= number.scale <= scale:
             return None
         return replace(number, digits=max(min(number.digits, precision), 1))
     return number

@@ -273,7 +273,7 @@ class PostgresqlParser(Parser):
     def _special(self, word: str) -> Node:
         match word:
             case "EXTRACT":
-                field = fold(self.advance().text)
+                field = self.name()
                 self.expect("FROM")
                 part = syntax.Cast(syntax.String(field), "text")
                 call = syntax.Call("extract", (part, self.expression()))

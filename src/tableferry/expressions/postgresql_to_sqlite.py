@@ -9,11 +9,17 @@ values of one class are ever compared (see stored.py).
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Protocol
 
-from tableferry.expressions import postgresql_functions, postgresql_operators, stored, syntax
-from tableferry.expressions.model import Relation, Untranslatable, View
+from tableferry.expressions import (
+    assigned,
+    postgresql_functions,
+    postgresql_operators,
+    stored,
+    syntax,
+)
+from tableferry.expressions.model import Relation, Untranslatable
+from tableferry.expressions.nesting import refuse_deep
 from tableferry.expressions.postgresql_parser import ARRAY, parse_expression
 from tableferry.expressions.sqlite_to_postgresql import guarded
 from tableferry.expressions.stored import Value, described
@@ -166,7 +172,11 @@ class Translator:
 def translate_check(text: str, relation: Relation) -> str:
     """The condition of a CHECK, as pg_get_expr() prints it. NULL passes in both databases.
     Raises Untranslatable."""
-    return guarded(lambda: Translator(Columns(relation)).truth(parse_expression(text)))
+
+    def translate() -> str:
+        return refuse_deep(Translator(Columns(relation)).truth(parse_expression(text)))
+
+    return guarded(translate)
 
 
 def translate_predicate(text: str, relation: Relation) -> str:
@@ -186,7 +196,7 @@ def translate_index_term(text: str, relation: Relation, collation: str = "") -> 
         if collation and value.type == "text":
             value = stored.with_collation(value, collation)
         one, _ = postgresql_operators.operands("=", value, value)
-        return one if one.startswith("(") else f"({one})"
+        return refuse_deep(one if one.startswith("(") else f"({one})")
 
     return guarded(translate)
 
@@ -197,15 +207,6 @@ def translate_generated(text: str, relation: Relation, kind: Kind) -> str:
 
     def translate() -> str:
         value = Translator(Columns(relation)).value(parse_expression(text))
-        return stored.stored_as(value, kind)
+        return refuse_deep(assigned.stored_as(value, kind))
 
     return guarded(translate)
-
-
-def translate_view(
-    select: str,
-    relations: Mapping[str, Relation],
-    columns: tuple[str, ...] = (),
-    known_kinds: tuple[Kind, ...] = (),
-) -> View:
-    raise Untranslatable("not yet")

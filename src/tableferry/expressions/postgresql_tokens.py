@@ -16,6 +16,7 @@ _TOKEN = re.compile(
     (?P<space> [ \t\n\f\r]+ )
   | (?P<escaped> [eE]'(?:[^'\\]|''|\\.)*' )
   | (?P<bits> [bBxX]'[^']*' )
+  | (?P<unicode> [uU]&['"] )
   | (?P<string> '(?:[^']|'')*' )
   | (?P<loose> "(?:[^"]|"")+" )
   | (?P<number> (?: [0-9]+(?:\.[0-9]*)? | \.[0-9]+ ) (?:[eE][+-]?[0-9]+)? )
@@ -152,8 +153,10 @@ def tokens(text: str) -> list[Token]:
         kind, end = str(match.lastgroup), match.end()
         if kind == "sign" and re.search(r"--|/\*", match[0]):
             raise Untranslatable("comments are not translated")
+        if kind == "unicode":
+            raise Untranslatable("text with Unicode escapes is not translated")
         if kind in ("number", "word") and _GLUED.match(text, end):
-            # 1a, U&'…', n'…'
+            # 1a, n'…'
             raise Untranslatable(f"{match[0][:40]!r} is not translated where it stands")
         if kind != "space":
             found.append(Token(kind, match[0], position, end))

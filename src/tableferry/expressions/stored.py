@@ -1,9 +1,10 @@
 """Values of PostgreSQL as SQLite holds them: what the translation from PostgreSQL is built of.
 
 Each value knows its type in PostgreSQL, and its SQL gives in SQLite what a column of that type was
-copied as: integers and booleans as INTEGER, doubles as REAL, numbers of at most 15 digits as the
-nearest REAL (or INTEGER, where they are whole), bytes as BLOB, and all else as TEXT in one
-spelling: dates and times as ISO 8601 without zeros at the end of a fraction, UUIDs in lower case.
+copied as: integers and booleans as INTEGER, doubles as REAL, floats of four bytes as the REAL of
+their shortest decimal, numbers of at most 15 digits as the nearest REAL (or INTEGER, where they are
+whole), bytes as BLOB, and all else as TEXT in one spelling: dates and times as ISO 8601 without
+zeros at the end of a fraction, UUIDs in lower case.
 """
 
 from __future__ import annotations
@@ -11,11 +12,12 @@ from __future__ import annotations
 import datetime
 import math
 import re
-import struct
 import uuid
 from dataclasses import dataclass, replace
-from decimal import ROUND_HALF_UP, Decimal, InvalidOperation
+from decimal import Decimal, InvalidOperation
 from typing import TypeAlias
+
+import numpy as np
 
 from tableferry import kinds
 from tableferry.expressions.model import Field, Untranslatable
@@ -23,9 +25,7 @@ from tableferry.model import Kind
 
 INTEGERS = ("smallint", "integer", "bigint")
 DOUBLE = "double precision"
-# A double that may be a "real", with which PostgreSQL reckons in 32 bits.
-SOME_FLOAT = "float"
-FLOATS = frozenset({DOUBLE, "real", SOME_FLOAT})
+REAL = "real"
 TIMESTAMP = "timestamp without time zone"
 TIMESTAMPTZ = "timestamp with time zone"
 TIME = "time without time zone"
@@ -52,7 +52,6 @@ _OF_KINDS = {
     "timestamptz": TIMESTAMPTZ,
     "uuid": "uuid",
     "json": "json",
-    "float": SOME_FLOAT,
 }
 _KINDS = {
     "smallint": Kind("int", bits=16),
@@ -67,12 +66,19 @@ _KINDS = {
     TIMESTAMPTZ: kinds.TIMESTAMPTZ,
     "uuid": kinds.UUID,
     "json": kinds.JSON,
-    **dict.fromkeys(FLOATS, kinds.FLOAT),
+    DOUBLE: kinds.FLOAT,
+    REAL: Kind("float", bits=32),
 }
 
 _DAY = r"[0-9]{4}-[0-9]{2}-[0-9]{2}"
 _CLOCK = r"[0-9]{2}:[0-9]{2}:[0-9]{2}(?:\.[0-9]{1,6})?"
 _MAX_LITERAL = 10_000
+# PostgreSQL writes numbers out, so that none of a few letters has millions of digits.
+_MAX_EXPONENT = 10_000
+# Decimals of as many digits are themselves the shortest that their float of four bytes has.
+_REAL_DIGITS = 6
+# The kind of a numeric whose every value SQLite keeps as a number; of no certain scale.
+NUMBER = "number"
 
 Literal: TypeAlias = int | float | Decimal | str | bytes | bool
 
@@ -85,11 +91,12 @@ class Value:
     no type). literal: the value where it is written out. null: it is the literal NULL.
 
     digits, scale: of a numeric, how many digits it has at most, and how many of them after the
-    point; digits is 0 where it is kept as text. units: SQL for the integer numeric * 10^scale, ""
-    where it has to be made of ``sql``.
+    point; digits is 0 where it is kept as text, scale -1 where it may be any. units: SQL for the
+    integer numeric * 10^scale, "" where it has to be made of ``sql``.
 
     collation: "" for one that is not known, C for bytes; explicit: it comes from a COLLATE.
-    labels: those of an enum. nonzero: it can be divided by. approximate: see Field.
+    labels: those of an enum. nonzero: it can be divided by. approximate: see Field. kept: what the
+    values were converted to on their way, where that is another kind than the type's own.
     """
 
     sql: str
@@ -104,16 +111,27 @@ class Value:
     labels: tuple[str, ...] = ()
     nonzero: bool = False
     approximate: bool = False
+    kept: Kind | None = None
 
     @property
     def group(self) -> str:
         """What can be compared with one another."""
         if self.type in INTEGERS:
             return "integer"
-        return "float" if self.type in FLOATS else self.type
+        return self.type
 
 
 # ---- types --------------------------------------------------------------------------------------
+
+
+def type_of_kind(kind: Kind) -> str:
+    """The type whose values are kept as those of a kind; "" for numbers and natives."""
+    return _OF_KINDS.get(kind.name, "")
+
+
+def is_kind(name: str) -> bool:
+    """Whether a type's values have a kind of their own, numerics aside."""
+    return name in _KINDS
 
 
 def split_type(name: str) -> tuple[str, tuple[int, ...]]:
@@ -129,16 +147,18 @@ def described(value: Value) -> str:
     """A type in words, for a refusal."""
     if value.type == "numeric" and not value.digits:
         return f"a number of more than {kinds.EXACT_DIGITS} digits, which is kept as text"
-    return {"null": "NULL", "bpchar": "character", SOME_FLOAT: "a float"}.get(
-        value.type, value.type
-    )
+    return {"null": "NULL", "bpchar": "character"}.get(value.type, value.type)
 
 
 def kind_of(value: Value) -> Kind:
     """The kind of a view's column."""
+    if value.kept is not None:
+        return value.kept
     match value.type:
         case "null":
             return kinds.TEXT
+        case "numeric" if value.scale < 0:
+            return Kind(NUMBER)
         case "numeric" if 0 < value.digits <= kinds.EXACT_DIGITS:
             return kinds.decimal(value.digits, value.scale)
         case "numeric":
@@ -154,17 +174,20 @@ def column(field: Field, sql: str) -> Value:
         raise Untranslatable(
             f"the column {field.source_name} holds values of several storage classes"
         )
+    name = _type_of(field)
     value = Value(
         sql,
-        _type_of(field),
+        name,
         collation=field.collation,
         labels=field.labels,
         approximate=field.approximate,
+        kept=field.kind if " kept as " in name else None,
     )
     kind = field.kind
     if kind.name == "decimal" and kind.precision <= kinds.EXACT_DIGITS:
         return replace(value, digits=kind.precision, scale=kind.scale)
-    return value
+    # The shortest decimals of doubles, of 17 digits at most, compare as the doubles do.
+    return replace(value, digits=17, scale=-1) if kind.name == NUMBER else value
 
 
 def _type_of(field: Field) -> str:
@@ -178,9 +201,12 @@ def _type_of(field: Field) -> str:
             expected, fits = "numeric", declared == "numeric"
         case "native":
             declared = declared or split_type(kind.type)[0]
-            expected, fits = declared, True
+            # A type with a kind of its own, though its values go by their text; of a numeric that
+            # is all the same.
+            expected, fits = declared, declared not in _KINDS
         case "float":
-            expected, fits = SOME_FLOAT, declared in FLOATS
+            expected = REAL if kind.bits == 32 else DOUBLE
+            fits = declared == expected
         case name:
             expected = _OF_KINDS[name]
             fits = declared == expected
@@ -222,9 +248,9 @@ def number(value: Decimal) -> Value:
     """A numeric that is written out."""
     if not value.is_finite():
         return Value(string(_named(value)), "numeric", value)
-    digits, scale = _size(value)
+    digits, scale = size(value)
     literal = Value("", "numeric", value, digits=max(digits, scale, 1), scale=scale)
-    if value == value.to_integral_value() and abs(value) < 2**63:
+    if value == value.to_integral_value() and value.copy_abs() < 2**63:
         sql = _digits_of(int(value))
         return replace(literal, sql=sql, units=sql, nonzero=value != 0)
     if literal.digits > kinds.EXACT_DIGITS:
@@ -233,9 +259,9 @@ def number(value: Decimal) -> Value:
     return replace(literal, sql=_real(float(value)), units=units, nonzero=value != 0)
 
 
-def _size(value: Decimal) -> tuple[int, int]:
+def size(value: Decimal) -> tuple[int, int]:
     """How many digits there are, and how many of them after the point."""
-    text = kinds.canonical_numeric(abs(value))
+    text = kinds.canonical_numeric(value.copy_abs())
     whole, _, fraction = text.partition(".")
     return len(whole.lstrip("0")) + len(fraction), len(fraction)
 
@@ -247,6 +273,7 @@ def _named(value: Decimal) -> str:
 
 
 def double(value: float, name: str = DOUBLE) -> Value:
+    """A double; or, by the name of REAL, the double of a float's shortest decimal."""
     if math.isnan(value):
         return Value("'NaN'", name, value, nonzero=True)
     return Value(_real(value), name, value, nonzero=value != 0)
@@ -310,6 +337,8 @@ def _made_number(value: str, modifiers: tuple[int, ...]) -> Value | None:
         exact = Decimal(value)
     except InvalidOperation:
         return None
+    if exact.is_finite() and not -_MAX_EXPONENT < exact.adjusted() < _MAX_EXPONENT:
+        return None
     if not modifiers or not exact.is_finite():
         return number(exact)
     return _rounded(exact, modifiers)
@@ -318,8 +347,8 @@ def _made_number(value: str, modifiers: tuple[int, ...]) -> Value | None:
 def _rounded(value: Decimal, modifiers: tuple[int, ...]) -> Value | None:
     """A number in a numeric(p,s): only where nothing is rounded."""
     precision, scale = (*modifiers, 0)[:2]
-    size, fraction = _size(value)
-    if fraction > max(scale, 0) or size - fraction > precision - scale:
+    digits, fraction = size(value)
+    if fraction > max(scale, 0) or digits - fraction > precision - scale:
         return None
     return number(value)
 
@@ -327,11 +356,37 @@ def _rounded(value: Decimal, modifiers: tuple[int, ...]) -> Value | None:
 def _made_float(value: str, name: str) -> Value | None:
     try:
         made = float(value)
-        if name == "real":
-            (made,) = struct.unpack("f", struct.pack("f", made))
-    except (ValueError, OverflowError):
+    except ValueError:
         return None
-    return double(made, name)
+    # A constant is printed by the shortest decimal it has.
+    return double(made, name) if name == DOUBLE or shortest_real(made) in (made, None) else None
+
+
+def shortest_real(value: float) -> float | None:
+    """The double of the shortest decimal of the float of four bytes that a double is rounded to;
+    None for NaN."""
+    with np.errstate(over="ignore"):
+        shortest = float(str(np.float32(value)))
+    return None if math.isnan(shortest) else shortest
+
+
+def as_real(value: Value) -> Value | None:
+    """A double that is written out, where it is a float of four bytes as well; or a numeric or
+    integer that its float is known by."""
+    match value.literal:
+        case bool():
+            return None
+        case float(literal) if value.type == DOUBLE:
+            shortest = shortest_real(literal)
+            with np.errstate(over="ignore"):
+                same = shortest is None or float(np.float32(literal)) == literal
+            return double(literal if shortest is None else shortest, REAL) if same else None
+        case int() | Decimal() as literal if value.type in ("numeric", *INTEGERS):
+            exact = Decimal(literal)
+            small = exact.is_finite() and len(exact.normalize().as_tuple().digits) <= _REAL_DIGITS
+            in_range = exact == 0 or Decimal("1e-30") < exact.copy_abs() < Decimal("1e30")
+            return double(float(exact), REAL) if small and in_range else None
+    return None
 
 
 def _made_uuid(value: str) -> Value | None:
@@ -391,12 +446,14 @@ def as_text(value: Value) -> str:
     """The text of a value, as PostgreSQL's cast to text has it."""
     if value.null:
         return "NULL"
-    if value.type in ("text", "uuid") or value.labels:
+    if value.type == "text":
         return value.sql
     if value.type == "bpchar":
         # The blanks at the end do not count, whether they were kept or not.
         return f"rtrim({value.sql}, ' ')"
-    if value.type in INTEGERS:
+    if value.type in ("uuid", *INTEGERS) or value.labels:
+        # Of a UUID too: its column has a numeric affinity, which would make numbers of the texts
+        # that it is compared with ("Datatypes In SQLite", section 4.2).
         return f"CAST({value.sql} AS TEXT)"
     if value.type == "boolean":
         return f"(CASE {value.sql} WHEN 1 THEN 'true' WHEN 0 THEN 'false' END)"
@@ -412,6 +469,8 @@ def as_units(value: Value) -> tuple[str, int]:
         return value.units, value.scale
     if not value.digits:
         raise Untranslatable(f"it reckons with {described(value)}")
+    if value.scale < 0:
+        raise Untranslatable("it reckons with a numeric of any number of digits after the point")
     if value.scale == 0:
         return f"CAST({value.sql} AS INTEGER)", 0
     return f"CAST(round({value.sql} * {10**value.scale}.0) AS INTEGER)", value.scale
@@ -426,7 +485,7 @@ def of_units(units: str, scale: int) -> Value:
 
 
 def as_double(value: Value) -> str:
-    if value.type in FLOATS:
+    if value.type == DOUBLE:
         return value.sql
     if isinstance(value.literal, int | Decimal) and value.type in ("numeric", *INTEGERS):
         return double(float(value.literal)).sql
@@ -489,91 +548,3 @@ def refuse_unlike(*values: Value) -> None:
 def is_deterministic(collation: str) -> bool:
     known = collation == "" or collation in _BYTEWISE
     return known or _DETERMINISTIC.fullmatch(collation) is not None
-
-
-# ---- what a column of a kind stores -------------------------------------------------------------
-
-
-def stored_as(value: Value, kind: Kind) -> str:
-    """A value that is assigned to a column of this kind. Raises Untranslatable."""
-    if value.null:
-        return "NULL"
-    sql = _stored(value, kind)
-    if sql is None:
-        raise Untranslatable(f"{described(value)} stands where {kinds.describe(kind)} is needed")
-    return sql
-
-
-def _stored(value: Value, kind: Kind) -> str | None:
-    match kind.name:
-        case "int":
-            return _stored_integer(value, kind)
-        case "float" if value.group in ("integer", "float", "numeric"):
-            return as_double(value)
-        case "decimal" | "numeric":
-            return _stored_number(value, kind)
-        case "text":
-            return _stored_text(value, kind)
-        case "native":
-            return _stored_native(value, split_type(kind.type)[0])
-        case "timestamp" if value.type == "date":
-            return as_timestamp(value).sql
-        case name:
-            return value.sql if value.type == _OF_KINDS.get(name) else None
-
-
-def _stored_native(value: Value, base: str) -> str | None:
-    if value.type != base:
-        return None
-    return as_text(value) if base == "bpchar" else value.sql
-
-
-def _stored_integer(value: Value, kind: Kind) -> str | None:
-    if isinstance(value.literal, Decimal) and value.digits:
-        # Half goes away from zero ("Numeric Types", section 8.1.2).
-        value = integer(int(value.literal.quantize(Decimal(1), ROUND_HALF_UP)))
-    if isinstance(value.literal, int) and value.type in INTEGERS:
-        limit = 1 << (kind.bits - 1)
-        return value.sql if -limit <= value.literal < limit else None
-    if value.type == "numeric" and value.digits and value.scale == 0:
-        return as_units(value)[0]
-    return value.sql if value.type in INTEGERS else None
-
-
-def _stored_number(value: Value, kind: Kind) -> str | None:
-    as_number = kind.name == "decimal" and kind.precision <= kinds.EXACT_DIGITS
-    if value.type in INTEGERS:
-        value = as_numeric(value)
-    if value.type != "numeric":
-        return None
-    if isinstance(value.literal, Decimal):
-        exact = _in_scale(value.literal, kind)
-        return exact if exact is None or not as_number else number(Decimal(exact)).sql
-    if as_number:
-        return value.sql if value.digits and value.scale <= kind.scale else None
-    if value.digits and value.scale == 0:
-        return f"CAST({as_units(value)[0]} AS TEXT)"
-    return None if value.digits else value.sql
-
-
-def _in_scale(value: Decimal, kind: Kind) -> str | None:
-    """A number as a column of the kind rounds it: its digits, or a string literal of them."""
-    if kind.name == "decimal":
-        if not value.is_finite() or _size(value)[0] > 100:
-            return None
-        value = value.quantize(Decimal(1).scaleb(-kind.scale), ROUND_HALF_UP)
-        if abs(value.scaleb(kind.scale)) >= 10**kind.precision:
-            return None
-        if kind.precision <= kinds.EXACT_DIGITS:
-            return str(value)
-    return string(kinds.canonical_numeric(value))
-
-
-def _stored_text(value: Value, kind: Kind) -> str | None:
-    if isinstance(value.literal, int) and value.type in INTEGERS:
-        value = text(str(value.literal))
-    if isinstance(value.literal, str) and kind.length is not None:
-        return as_text(value) if len(value.literal) <= kind.length else None
-    if value.type in ("text", "bpchar", "uuid", "boolean", *INTEGERS) or value.labels:
-        return as_text(value)
-    return None

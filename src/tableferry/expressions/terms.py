@@ -396,4 +396,4 @@ _DESCRIBED = {
 
 
 def described(term: Term) -> str:
-    return _DESCRIBED[term.kind.name]
+    return _DESCRIBED.get(term.kind.name, kinds.describe(term.kind))

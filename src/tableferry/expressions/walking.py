@@ -88,7 +88,7 @@ class Walker(Reader):
 
     def query(self) -> str:
         """The text of a SELECT."""
-        if self.next.word not in _QUERIES:
+        if self.next.word not in (*_QUERIES, "("):
             raise self.unexpected()
         self._has_queries = True
         self._query()

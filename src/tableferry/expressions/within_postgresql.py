@@ -223,7 +223,7 @@ class _Walker(Walker):
 def _outputs(found: list[Token]) -> list[str]:
     """The names of the first SELECT's columns: each is an alias or the column's own name, as
     pg_get_viewdef() prints them; "" where it is neither."""
-    start = next(i for i, token in enumerate(found) if token.word == "SELECT")
+    start = next((i for i, token in enumerate(found) if token.word == "SELECT"), len(found))
     if any(token.word == "WITH" for token in found[:start]):
         start = _main_select(found)
     names, depth = [], 0

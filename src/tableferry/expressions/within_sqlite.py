@@ -8,14 +8,20 @@ alone are the same in SQLite.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import fields as parts
+from dataclasses import is_dataclass, replace
 
-from tableferry.expressions import views
+from tableferry.expressions import syntax
 from tableferry.expressions.model import Field, Relation, Untranslatable, View
+from tableferry.expressions.parser import parse_query
 from tableferry.expressions.sqlite_to_postgresql import guarded
 from tableferry.expressions.tokens import RESERVED, Token, tokens, unquoted
 from tableferry.expressions.walking import Walker, renamed_columns, renamed_in
 from tableferry.model import Kind
 from tableferry.sql import fold, quote
+
+# Whatever SQLite keeps, with its storage class.
+ANY = Kind("any")
 
 # Words that are a value and no name where a DEFAULT is one word.
 _VALUES = frozenset({"NULL", "TRUE", "FALSE", "CURRENT_DATE", "CURRENT_TIME", "CURRENT_TIMESTAMP"})
@@ -51,7 +57,10 @@ def translate_default(text: str, kind: Kind) -> str:
     alone = len(found) == 2 and found[0].kind in ("word", "loose", "quoted")
     if alone and found[0].word not in _VALUES:
         return "'" + unquoted(found[0]).replace("'", "''") + "'"
-    return guarded(_Walker(text, frozenset()).expression)
+    sql = guarded(_Walker(text, frozenset()).expression)
+    # A literal, perhaps with its sign, needs no parentheses; nothing else is a default without.
+    literal = all(token.kind != "sign" or token.word in "+-" for token in found)
+    return sql if literal and len(found) <= 3 else f"({sql})"
 
 
 def translate_view(
@@ -63,25 +72,115 @@ def translate_view(
     """A view's SELECT over the tables and views of ``relations``; ``columns`` are the names that
     CREATE VIEW itself gives.
 
-    What its columns hold is found out as for PostgreSQL. Where that is not possible, the view goes
-    over all the same, but without fields: of its rows nothing can be said. Raises Untranslatable.
+    Its fields are of the kind "any", since nobody has to know what they hold. Where not even their
+    names can be told, the view goes over all the same, but without fields: of its rows nothing can
+    be said. Raises Untranslatable.
     """
     walk = _Walker(select, renamed_columns(relations, fold), relations)
     sql = guarded(walk.query)
     try:
-        fields = views.translate_view(select, relations, columns).fields
+        fields = guarded(lambda: _fields(parse_query(select), _Known(relations), columns))
     except Untranslatable:
-        fields = _known(columns, known_kinds)
+        fields = tuple(Field(name, ANY, approximate=True) for name in columns)
     if columns:
         listed = ", ".join(map(quote, columns))
         sql = f'WITH "view"({listed}) AS ({sql}) SELECT * FROM "view"'
     return View(sql, fields)
 
 
-def _known(columns: tuple[str, ...], known_kinds: tuple[Kind, ...]) -> tuple[Field, ...]:
-    if len(columns) != len(known_kinds):
-        return ()
-    return tuple(Field(name, kind) for name, kind in zip(columns, known_kinds, strict=True))
+# ---- what the columns of a view are called ------------------------------------------------------
+
+
+class _Known:
+    """What a FROM clause can name, and the fields of each; () where they are not known."""
+
+    def __init__(self, relations: Mapping[str, Relation]) -> None:
+        self._fields = {
+            fold(known): relation.fields
+            for key, relation in relations.items()
+            for known in (key, relation.source_name)
+        }
+
+    def add(self, name: str, fields: tuple[Field, ...]) -> None:
+        self._fields[fold(name)] = fields
+
+    def inner(self) -> _Known:
+        inner = _Known({})
+        inner._fields = dict(self._fields)
+        return inner
+
+    def find(self, name: str) -> tuple[Field, ...]:
+        found = self._fields.get(fold(name), ())
+        if not found:
+            raise Untranslatable(f"the columns of {name[:80]} are not known")
+        return found
+
+
+def _fields(
+    query: syntax.Query, around: _Known, columns: tuple[str, ...] = ()
+) -> tuple[Field, ...]:
+    """The columns of a query. SQLite calls one by its alias, else as the column that it is, else
+    by its own text."""
+    known = around.inner()
+    for expression in query.common:
+        known.add(expression.name, _fields(expression.query, known, expression.columns))
+    fields = _fields_of_select(query.selects[0], known)
+    others = [_fields_of_select(select, known) for select in query.selects[1:]]
+    if any(len(other) != len(fields) for other in others):
+        raise Untranslatable("the parts of a UNION have different numbers of columns")
+    if columns and len(columns) != len(fields):
+        raise Untranslatable("it has another number of columns than are named")
+    return tuple(
+        Field(
+            columns[i] if columns else field.name,
+            ANY,
+            original=columns[i] if columns else field.original,
+            approximate=any(each[i].approximate for each in (fields, *others)),
+        )
+        for i, field in enumerate(fields)
+    )
+
+
+def _fields_of_select(select: syntax.Select, known: _Known) -> tuple[Field, ...]:
+    sources = [
+        (
+            member.alias or member.table,
+            known.find(member.table) if member.select is None else _fields(member.select, known),
+        )
+        for member in select.sources
+    ]
+    fields: list[Field] = []
+    for result in select.results:
+        if isinstance(result, syntax.Star):
+            if any(member.using for member in select.sources):
+                raise Untranslatable("* after USING")
+            for alias, each in sources:
+                if result.table == "" or fold(result.table) == fold(alias):
+                    fields += each
+        else:
+            fields.append(_field(result, sources))
+    return tuple(fields)
+
+
+def _field(result: syntax.Result, sources: list[tuple[str, tuple[Field, ...]]]) -> Field:
+    match result.node:
+        case syntax.Name(name, table, _, _):
+            for alias, fields in sources:
+                for field in fields:
+                    if fold(table) in ("", fold(alias)) and fold(field.source_name) == fold(name):
+                        own = result.alias or field.name
+                        return replace(field, name=own, original=result.alias or field.original)
+    # Sums of doubles depend on the order of the rows in their last digits.
+    return Field(result.alias or result.text, ANY, approximate=_adds(result.node))
+
+
+def _adds(node: object) -> bool:
+    """Whether something is added up in an expression, or in a query in it."""
+    if isinstance(node, syntax.Call) and node.name in ("sum", "total", "avg"):
+        return True
+    if isinstance(node, tuple):
+        return any(map(_adds, node))
+    return is_dataclass(node) and any(_adds(getattr(node, part.name)) for part in parts(node))
 
 
 class _Walker(Walker):

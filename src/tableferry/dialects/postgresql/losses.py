@@ -62,8 +62,8 @@ def _of_columns(relation: Relation, identity: str) -> Iterator[LeftBehind]:
             yield LeftBehind("collation", name, table, reason)
         if is_numbered(column) and name != identity:
             reason = f"{identity} is the column that numbers itself"
-            yield LeftBehind("default", name, table, reason)
-        elif column["identity"] == "a":
+            yield LeftBehind("identity", name, table, reason)
+        if column["identity"] == "a":
             yield LeftBehind("GENERATED ALWAYS", name, table, "the column takes any value given")
 
 

@@ -203,6 +203,9 @@ def _table(catalog: _Catalog, name: str, without_rowid: bool, left: list[LeftBeh
         )
         left.append(LeftBehind("primary key", ", ".join(key.columns), name, reason))
         primary_key, uniques = None, (key, *uniques)
+    identity = _identity(catalog, name, primary_key, definition)
+    if identity is not None:
+        columns = _without_default(columns, identity.column, name, left)
     row_bytes = _row_bytes(catalog, name, columns)
     rows = _estimated_rows(catalog, name, locator, row_bytes)
     return Table(
@@ -214,7 +217,7 @@ def _table(catalog: _Catalog, name: str, without_rowid: bool, left: list[LeftBeh
         indexes=indexes,
         checks=tuple(Check(check.expression, check.name) for check in definition.checks),
         comment=_by_column(definition.comments).get("", ""),
-        identity=_identity(catalog, name, primary_key, definition),
+        identity=identity,
         rows=rows,
         size=rows * row_bytes,
         locator=locator,
@@ -402,6 +405,17 @@ def _identity(
     largest = catalog.number(f"SELECT max({quote(key.columns[0])}) FROM {quote(name)}")
     following = max(largest, catalog.sequences.get(name, 0), 0) + 1
     return Identity(key.columns[0], following, reuses=not definition.autoincrement)
+
+
+def _without_default(
+    columns: tuple[Column, ...], numbered: str, table: str, left: list[LeftBehind]
+) -> tuple[Column, ...]:
+    """An INTEGER PRIMARY KEY numbers itself, whatever its DEFAULT says."""
+    for column in columns:
+        if column.name == numbered and column.default is not None:
+            reason = f"the column numbers itself, and SQLite never takes {column.default}"
+            left.append(LeftBehind("default", numbered, table, reason))
+    return tuple(replace(c, default=None) if c.name == numbered else c for c in columns)
 
 
 def _estimated_rows(catalog: _Catalog, name: str, locator: str, row_bytes: int) -> int:

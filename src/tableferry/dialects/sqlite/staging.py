@@ -14,19 +14,18 @@ from contextlib import ExitStack, suppress
 from dataclasses import replace
 from pathlib import Path
 
-from tableferry.addresses import SqliteFile
+from tableferry.addresses import STAGED_ENDING, SqliteFile
 from tableferry.dialects.base import RUN_TABLE, Endpoint, Stage
 from tableferry.dialects.sqlite import connection as sqlite
 from tableferry.dialects.sqlite.hold import LockedFile, WatchedFile
 from tableferry.dialects.sqlite.target import SqliteTarget, parts_folder
 from tableferry.errors import Refused, SourceChanged, TableferryError
 
-_ENDING = ".tableferry"
 _COMPANIONS = ("-wal", "-shm", "-journal")
 
 
 def staged_path(target: Path) -> Path:
-    return target.with_name(target.name + _ENDING)
+    return target.with_name(target.name + STAGED_ENDING)
 
 
 class StagedFile(Stage):

@@ -199,13 +199,16 @@ def locator(columns: Iterable[Column]) -> str:
 
 
 def fit_table(table: Table) -> Table:
-    """A key of one integer becomes the rowid itself, which needs no index beside the table."""
+    """A key of one integer becomes the rowid itself, which needs no index beside the table; but
+    the rowid takes no default."""
     key = table.primary_key
     columns = table.columns
     if key is not None and len(key.columns) == 1:
         columns = tuple(
             replace(column, declared="INTEGER")
-            if column.name == key.columns[0] and column.declared in _INT_TYPES.values()
+            if column.name == key.columns[0]
+            and column.declared in _INT_TYPES.values()
+            and column.default is None
             else column
             for column in columns
         )
