@@ -10,7 +10,7 @@ import fcntl
 import os
 import shutil
 import stat
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 
@@ -39,7 +39,6 @@ class StagedFile(Stage):
         self.endpoint = replace(
             endpoint, address=SqliteFile(self._staged), label=endpoint.label or str(endpoint)
         )
-        self._published = False
         self._holds = ExitStack()
 
     def __enter__(self) -> StagedFile:
@@ -67,8 +66,8 @@ class StagedFile(Stage):
     def __exit__(self, *_: object) -> None:
         self._holds.close()
         try:
-            if not self._published and not self._holds_run():
-                self._staged.unlink(missing_ok=True)
+            if self._stands(self._lock) and not self._holds_run():
+                self._staged.unlink()
                 self._remove_companions(self._staged)
         finally:
             os.close(self._lock)
@@ -107,10 +106,16 @@ class StagedFile(Stage):
                     f"Another run is writing to {self._target}.", hint="Wait until it has ended."
                 ) from None
             # One that has just ended may have taken the file away that was opened here.
-            with suppress(FileNotFoundError):
-                if os.path.samestat(os.fstat(descriptor), self._staged.stat()):
-                    return descriptor
+            if self._stands(descriptor):
+                return descriptor
             os.close(descriptor)
+
+    def _stands(self, descriptor: int) -> bool:
+        """Whether an open file is the one beside the target, by now."""
+        try:
+            return os.path.samestat(os.fstat(descriptor), self._staged.stat())
+        except FileNotFoundError:
+            return False
 
     def _status(self) -> os.stat_result | None:
         """Of what is there already; a file without a byte is no database yet."""
@@ -123,8 +128,16 @@ class StagedFile(Stage):
         return SqliteTarget(self.endpoint, self._target if self._old is not None else None)
 
     def discard(self) -> None:
-        """Gives up what an earlier run has left."""
-        os.truncate(self._staged, 0)
+        """Gives up what an earlier run has left: in a file of its own, which a worker of that run
+        may still be busy with."""
+        if self._staged.stat().st_size > 0:
+            self._staged.unlink()
+            before = self._lock
+            try:
+                self._lock = self._locked()
+            finally:
+                if self._lock != before:
+                    os.close(before)
         self._remove_companions(self._staged)
         self.unfinished = False
 
@@ -167,7 +180,6 @@ class StagedFile(Stage):
             self._put_in_place()
         else:
             self._replace()
-        self._published = True
 
     def _finish(self) -> None:
         """An ordinary database from here on."""
