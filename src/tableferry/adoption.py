@@ -75,8 +75,12 @@ def _bare(expression: str) -> str:
 
 def _made_extras(table: Table) -> set[str]:
     """What beyond columns, keys and indexes the plan itself gives a table."""
-    commented = table.comment or any(column.comment for column in table.columns)
-    return {"a comment"} if commented else set()
+    extras = set()
+    if table.comment or any(column.comment for column in table.columns):
+        extras.add("a comment")
+    if any(column.collation for column in table.columns):
+        extras.add("a collation")
+    return extras
 
 
 def adopt(plan: Plan, there: Schema, *, ours_too: bool = False) -> dict[TableName, Adopted]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 import uuid
 from collections import Counter
 from collections.abc import Sequence
@@ -11,7 +12,7 @@ import pyarrow as pa
 
 from tableferry import kinds, temporal
 from tableferry.digest import row_hashes
-from tableferry.model import Difference, Scan
+from tableferry.model import Difference, Kind, Scan
 
 SHOWN_CHARACTERS = 60
 
@@ -26,8 +27,10 @@ def between(source: pa.Table, target: pa.Table, scan: Scan) -> list[Difference]:
     twice on a side, rows are matched whole, and each says how often it is missing or extra.
     """
     of_source, of_target = _hashes(source), _hashes(target)
-    only_source = _beyond(source, of_source, Counter(of_source) - Counter(of_target))
-    only_target = _beyond(target, of_target, Counter(of_target) - Counter(of_source))
+    missing, extra = Counter(of_source), Counter(of_target)
+    missing, extra = missing - extra, extra - missing
+    only_source = _beyond(source, of_source, missing, scan)
+    only_target = _beyond(target, of_target, extra, scan)
     if scan.key and all(_unique(rows, scan.key) for rows in (only_source, only_target)):
         return _by_key(only_source, only_target, scan)
     return _by_row(only_source, only_target, scan)
@@ -40,7 +43,9 @@ def _hashes(table: pa.Table) -> list[_Hash]:
     return list(zip(low.tolist(), high.tolist(), strict=True))
 
 
-def _beyond(table: pa.Table, hashes: list[_Hash], surplus: Counter[_Hash]) -> list[_Row]:
+def _beyond(
+    table: pa.Table, hashes: list[_Hash], surplus: Counter[_Hash], scan: Scan
+) -> list[_Row]:
     """The rows of a side that the other side has not, or not as often."""
     chosen = []
     left = Counter(surplus)
@@ -49,7 +54,8 @@ def _beyond(table: pa.Table, hashes: list[_Hash], surplus: Counter[_Hash]) -> li
             left[value] -= 1
             chosen.append(row)
     rows = table.take(pa.array(chosen, pa.int64()))
-    return list(zip(*map(_values, rows.columns), strict=True))
+    kinds_read = [column.kind for column in scan.columns]
+    return list(zip(*map(_values, rows.columns, kinds_read), strict=True))
 
 
 class _Moment(str):
@@ -58,13 +64,31 @@ class _Moment(str):
     __repr__ = str.__str__
 
 
+class _Stored(bytes):
+    """A value of SQLite with its storage class, as kind any has it."""
+
+    __slots__ = ()
+
+    def __str__(self) -> str:
+        match self[:1]:
+            case b"i":
+                return str(struct.unpack("=q", self[1:])[0])
+            case b"r":
+                return repr(struct.unpack("=d", self[1:])[0])
+            case b"t":
+                return repr(self[1:].decode("utf-8", "backslashreplace"))
+        return f"x'{self[1:].hex()}'"
+
+
 _MOMENTS = {
     kinds.arrow_type(kind): kind
     for kind in (kinds.DATE, kinds.TIME, kinds.TIMESTAMP, kinds.TIMESTAMPTZ)
 }
 
 
-def _values(column: pa.ChunkedArray) -> list[Any]:
+def _values(column: pa.ChunkedArray, kind: Kind) -> list[Any]:
+    if kind == kinds.ANY:
+        return [None if value is None else _Stored(value) for value in column.to_pylist()]
     if column.type in _MOMENTS:
         spelled = temporal.spell(column.combine_chunks(), _MOMENTS[column.type]).to_pylist()
         return [None if text is None else _Moment(text) for text in spelled]
@@ -155,6 +179,6 @@ def _window(text: str, start: int) -> str:
 def _text(value: Any) -> str:
     if value is None:
         return "NULL"
-    if isinstance(value, bytes):
+    if isinstance(value, bytes) and not isinstance(value, _Stored):
         return f"x'{value.hex()}'"
     return repr(value) if isinstance(value, str) else str(value)

@@ -215,6 +215,8 @@ class Loading:
     def create_all(self, facts: Mapping[str, str]) -> None:
         """The ledger and every table, in one transaction: all of them are there, or none."""
         session, ledger = self._target_session, self._route.ledger
+        if self.plan.settings and not session.inspect_target().tables:
+            session.execute(*self.plan.settings)
         ledger.create(session, facts)
         adopted = [table.target.name for table in self.plan.tables if table.adopted]
         if adopted:

@@ -28,6 +28,7 @@ from tableferry.running import (
     jobs_over,
     require_tables,
     require_two_databases,
+    require_two_files,
     started_executor,
     status_of,
 )
@@ -66,6 +67,7 @@ def migrate(
     but part of the outcome.
     """
     clock = Clock()
+    require_two_files(source, target)
     from_dialect, to_dialect = dialect_of(source), dialect_of(target)
     unseen = () if options.force else services.require_stopped((source, target))
     # Started first, so that workers load their drivers while the source is inspected.

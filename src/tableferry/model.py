@@ -66,6 +66,8 @@ class Column:
     nullable: bool = True
     default: str | None = None
     generated: str = ""
+    # Whether a generated column is computed when it is read, and takes no room.
+    virtual: bool = False
     collation: str = ""
     comment: str = ""
     # Of an enumeration its labels, in their order.
@@ -133,10 +135,12 @@ class Index:
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """A column that numbers itself; ``next_value`` is what the next insert must get."""
+    """A column that numbers itself; ``next_value`` is what the next insert must get. One that
+    ``reuses`` numbers goes on after the largest that is there, whatever was there before."""
 
     column: str
     next_value: int
+    reuses: bool = field(default=False, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,12 +214,14 @@ class UserType:
 
 @dataclass(frozen=True, slots=True)
 class Schema:
-    """``types`` stand in an order in which they can be created."""
+    """``types`` stand in an order in which they can be created. ``settings`` are statements that
+    make the database's own settings those of an empty one of its kind."""
 
     tables: tuple[Table, ...]
     left_behind: tuple[LeftBehind, ...] = ()
     views: tuple[View, ...] = ()
     types: tuple[UserType, ...] = ()
+    settings: tuple[str, ...] = ()
 
     def table(self, name: TableName) -> Table | None:
         return next((table for table in self.tables if table.name == name), None)
@@ -482,6 +488,8 @@ class Plan:
     views: tuple[ViewPlan, ...] = ()
     # Types of users' making that the target is to have as well, each after those it is made of.
     types: tuple[UserType, ...] = ()
+    # Statements for a target that holds nothing else.
+    settings: tuple[str, ...] = ()
 
     def table(self, source: TableName) -> TablePlan:
         return next(table for table in self.tables if table.source.name == source)

@@ -18,7 +18,6 @@ from tableferry.model import (
     Candidate,
     Column,
     ForeignKey,
-    Identity,
     Key,
     LeftBehind,
     Plan,
@@ -134,6 +133,7 @@ def make_plan(schema: Schema, offering: Offers, destination: Destination, known:
         tuple(left),
         views,
         types,
+        schema.settings if offering.alike else (),
     )
 
 
@@ -275,13 +275,16 @@ def _target_table(
         )
         identity = None
     uniques = _unlike(table, target, left)
+    if offering.alike:
+        left += target.unkept(table)
     planned = Table(
         name=renaming.tables[table.name],
         columns=tuple(
             Column(
                 name=own[column.name],
                 declared=_declared(column, candidate, offering, destination),
-                nullable=column.nullable and column.name not in primary,
+                # One of the same kind keeps even keys that may be NULL.
+                nullable=column.nullable and (offering.alike or column.name not in primary),
                 # Until its translation is known (see Structure): that it has one.
                 default=column.default,
             )
@@ -290,7 +293,7 @@ def _target_table(
         primary_key=_mapped(table.primary_key, own),
         uniques=tuple(Key(tuple(own[c] for c in key.columns), key.name) for key in uniques),
         foreign_keys=tuple(theirs for _, theirs in foreign),
-        identity=Identity(own[identity.column], identity.next_value) if identity else None,
+        identity=replace(identity, column=own[identity.column]) if identity else None,
         rows=table.rows,
         size=table.size,
     )

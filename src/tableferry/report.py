@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from tableferry.errors import TableferryError, UsageError
-from tableferry.model import Outcome, PlanOutcome, RangeDigest, TableOutcome, TablePlan
+from tableferry.model import Identity, Outcome, PlanOutcome, RangeDigest, TableOutcome, TablePlan
 
 FORMAT = 1
 _WHERE = "Name a file in a folder that exists and can be written."
@@ -141,7 +141,7 @@ def _plan(plan: TablePlan) -> dict[str, Any]:
             )
         ],
         "primary_key": list(plan.target.primary_key.columns) if plan.target.primary_key else [],
-        "identity": asdict(plan.target.identity) if plan.target.identity else None,
+        "identity": _identity(plan.target.identity),
         "renamed": dict(plan.renamed),
         "misfits": [
             asdict(widening)
@@ -154,6 +154,12 @@ def _plan(plan: TablePlan) -> dict[str, Any]:
             for widening in plan.widened
         ],
     }
+
+
+def _identity(identity: Identity | None) -> dict[str, Any] | None:
+    if identity is None:
+        return None
+    return {"column": identity.column, "next_value": identity.next_value}
 
 
 def _range(part: RangeDigest) -> dict[str, Any]:

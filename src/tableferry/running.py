@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Literal
 
+from tableferry.addresses import SqliteFile
 from tableferry.dialects import dialect_of
 from tableferry.dialects.base import Endpoint, Session
 from tableferry.errors import Refused
@@ -65,12 +66,24 @@ def jobs_over(executor: Executor, target: Endpoint | None = None) -> Iterator[Jo
         close_sessions()
 
 
+def require_two_files(source: Endpoint, target: Endpoint) -> None:
+    """As require_two_databases, before the one could be kept from the other by a lock."""
+    ends = source.address, target.address
+    paths = [end.path for end in ends if isinstance(end, SqliteFile) and end.path.exists()]
+    if len(paths) == len(ends) and paths[0].samefile(paths[1]):
+        raise _one_database(source)
+
+
 def require_two_databases(source: Session, target: Session, endpoint: Endpoint) -> None:
     if source.identity() == target.identity():
-        raise Refused(
-            f"Source and target are the same database: {endpoint}.",
-            hint="Name two different ones with --from and --to.",
-        )
+        raise _one_database(endpoint)
+
+
+def _one_database(endpoint: Endpoint) -> Refused:
+    return Refused(
+        f"Source and target are the same database: {endpoint}.",
+        hint="Name two different ones with --from and --to.",
+    )
 
 
 def require_tables(schema: Schema, endpoint: Endpoint) -> None:

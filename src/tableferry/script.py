@@ -11,6 +11,7 @@ from tableferry.model import Plan, Roles
 def statements_of(plan: Plan, statements: Statements) -> Iterator[str]:
     """Everything that the plan creates in an empty schema, without rows."""
     made = [table.target for table in plan.tables if not table.adopted]
+    yield from plan.settings
     for kind in plan.types:
         yield from statements.create_type(kind)
     for table in made:

@@ -126,7 +126,7 @@ class Structure:
         elif mine.generated:
             try:
                 text = self._translator.generated(mine.generated, relation, field.kind)
-                column = replace(column, generated=text)
+                column = replace(column, generated=text, virtual=mine.virtual)
             except Untranslatable as error:
                 reason = f"its values arrive in a plain column: {error.reason}: {mine.generated}"
                 lost("generated column", reason)

@@ -20,6 +20,7 @@ from tableferry.model import (
     Index,
     Key,
     Kind,
+    LeftBehind,
     Range,
     ReadColumn,
     Restoration,
@@ -439,6 +440,11 @@ class Dialect(ABC):
     def fit_table(self, table: Table) -> Table:
         """A new table with what only this database says of it, such as how its rows are found."""
         return table
+
+    def unkept(self, table: Table) -> Iterable[LeftBehind]:
+        """What a new table does not keep of one of another database of this dialect, where its
+        catalog does not tell."""
+        return ()
 
     def view_column(self, name: str, kind: Kind) -> ReadColumn:
         """How a column of a view is read as a kind."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager
 
 from tableferry.addresses import SqliteFile
@@ -21,9 +21,10 @@ from tableferry.dialects.sqlite.types import (
     own_candidates,
     takes,
     type_for,
+    unkept,
 )
 from tableferry.dialects.sqlite.values import typed_values
-from tableferry.model import Candidate, Column, Kind, ReadColumn, Table
+from tableferry.model import Candidate, Column, Kind, LeftBehind, ReadColumn, Table
 from tableferry.rejects import Stored
 from tableferry.sql import fold
 
@@ -69,6 +70,9 @@ class SqliteDialect(Dialect):
 
     def fit_table(self, table: Table) -> Table:
         return fit_table(table)
+
+    def unkept(self, table: Table) -> Iterable[LeftBehind]:
+        return unkept(table)
 
     def view_column(self, name: str, kind: Kind) -> ReadColumn:
         # A sum of integers is an integer to SQLite, whatever its siblings are.

@@ -40,7 +40,11 @@ from tableferry.model import (
 from tableferry.sql import fold, quote
 
 _SCHEMA = "main"
+_TRIGGER = "trigger"
 _HIDDEN, *_GENERATED = (1, 2, 3)  # table_xinfo.hidden; generated: virtual, stored
+_VIRTUAL = 2
+# Settings that are the application's alone ("PRAGMA Statements", sqlite.org).
+_SETTINGS = ("user_version", "application_id")
 _BINARY = "BINARY"
 _SAMPLE = 256
 # What a row takes beside its values: its length, its rowid and a pointer ("Database File Format").
@@ -89,6 +93,10 @@ class _Catalog:
         ):
             self.index_columns[index].append(row)
         self.sequences = self._sequences()
+        # As the text of a trigger writes the table's name, in whatever case.
+        self.triggered = {
+            fold(table) for (kind, _), (table, _) in self.sql.items() if kind == _TRIGGER
+        }
         self.file_bytes = self.number("PRAGMA page_count") * self.number("PRAGMA page_size")
 
     def _by_table(self, pragma: str, columns: str, order: str) -> dict[str, list[Any]]:
@@ -135,15 +143,22 @@ def inspect(connection: adbc_driver_sqlite.dbapi.Connection) -> Schema:
         elif kind in _STRANGER_KINDS:
             left.append(LeftBehind(f"{kind} table", name, name, _STRANGER_KINDS[kind]))
     views = []
+    written = {fold(name): name for name, *_ in catalog.tables}
     for (kind, name), (table, sql) in catalog.sql.items():
-        if kind == "trigger":
+        if kind == _TRIGGER:
             reason = "a trigger's body is a program of SQLite's; write it anew by hand"
-            left.append(LeftBehind(kind, name, table, reason))
+            left.append(LeftBehind(kind, name, written.get(fold(table), table), reason))
         elif kind == "view":
             view = view_definition(sql)
             views.append(View(TableName(_SCHEMA, name), view.select, view.columns))
     measured = _with_long_columns(catalog, tables)
-    return Schema(tuple(_with_parent_keys(measured, catalog)), tuple(left), tuple(views))
+    settings = ((name, catalog.number(f"PRAGMA {name}")) for name in _SETTINGS)
+    return Schema(
+        tuple(_with_parent_keys(measured, catalog)),
+        tuple(left),
+        tuple(views),
+        settings=tuple(f"PRAGMA {name} = {number}" for name, number in settings if number),
+    )
 
 
 def _with_long_columns(catalog: _Catalog, tables: list[Table]) -> list[Table]:
@@ -175,7 +190,7 @@ def _table(catalog: _Catalog, name: str, without_rowid: bool, left: list[LeftBeh
     definition = table_definition(catalog.sql[("table", name)][1])
     columns = _columns(catalog, name, definition, left)
     for clause in definition.on_conflict:
-        reason = "PostgreSQL has no such clause; without it a second row of a key is an error"
+        reason = "no such clause is carried over; without it a second row of a key is an error"
         left.append(LeftBehind("conflict clause", clause, name, reason))
     key = _primary_key(catalog, name, definition)
     primary_key = key
@@ -183,12 +198,12 @@ def _table(catalog: _Catalog, name: str, without_rowid: bool, left: list[LeftBeh
     uniques, indexes = _indexes(catalog, name, definition, left)
     if key is not None and _holds_nulls(catalog, name, key, without_rowid):
         reason = (
-            "it holds NULLs, which SQLite allows and PostgreSQL does not; "
+            "it holds NULLs, which no other database's primary key does; "
             "it became a unique constraint"
         )
         left.append(LeftBehind("primary key", ", ".join(key.columns), name, reason))
         primary_key, uniques = None, (key, *uniques)
-    identity = _identity(catalog, name, primary_key, without_rowid)
+    identity = _identity(catalog, name, primary_key, definition)
     if identity is not None:
         columns = _without_default(columns, identity.column, name, left)
     row_bytes = _row_bytes(catalog, name, columns)
@@ -207,7 +222,24 @@ def _table(catalog: _Catalog, name: str, without_rowid: bool, left: list[LeftBeh
         size=rows * row_bytes,
         locator=locator,
         long_columns=tuple(c.name for c in columns if may_be_long(c.declared)),
+        extras=tuple(_extras(catalog, name, definition, columns)),
     )
+
+
+def _extras(
+    catalog: _Catalog, name: str, definition: TableDefinition, columns: tuple[Column, ...]
+) -> Iterable[str]:
+    """What tells a table of an application's from one of ours."""
+    if fold(name) in catalog.triggered:
+        yield "a trigger"
+    if any(column.collation for column in columns):
+        yield "a collation"
+    if definition.on_conflict:
+        yield "a conflict clause"
+    if definition.strict:
+        yield "STRICT"
+    if definition.without_rowid:
+        yield "WITHOUT ROWID"
 
 
 def _columns(
@@ -221,6 +253,9 @@ def _columns(
         if hidden == _HIDDEN:
             continue
         word = fold(column)
+        if definition.strict and fold(declared) == "any":
+            # It keeps every value as it is, as no type does in other tables; there ANY is a number.
+            declared = ""
         expression = generated.get(word, "") if hidden in _GENERATED else ""
         if hidden in _GENERATED and not expression:
             left.append(
@@ -234,6 +269,7 @@ def _columns(
                 nullable=not notnull,
                 default=default if hidden not in _GENERATED else None,
                 generated=expression,
+                virtual=hidden == _VIRTUAL,
                 collation="" if collation == _BINARY else collation,
                 comment=comments.get(word, ""),
             )
@@ -360,12 +396,15 @@ def _as_written(names: Iterable[str], table: Table) -> tuple[str, ...]:
 
 
 def _identity(
-    catalog: _Catalog, name: str, key: Key | None, without_rowid: bool
+    catalog: _Catalog, name: str, key: Key | None, definition: TableDefinition
 ) -> Identity | None:
-    if key is None or len(key.columns) != 1 or without_rowid or not _is_rowid_alias(catalog, name):
+    if key is None or len(key.columns) != 1 or definition.without_rowid:
+        return None
+    if not _is_rowid_alias(catalog, name):
         return None
     largest = catalog.number(f"SELECT max({quote(key.columns[0])}) FROM {quote(name)}")
-    return Identity(key.columns[0], max(largest, catalog.sequences.get(name, 0), 0) + 1)
+    following = max(largest, catalog.sequences.get(name, 0), 0) + 1
+    return Identity(key.columns[0], following, reuses=not definition.autoincrement)
 
 
 def _without_default(

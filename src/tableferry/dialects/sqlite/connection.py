@@ -91,9 +91,10 @@ _PART = (
 )
 
 
-def open_part(path: Path) -> adbc_driver_sqlite.dbapi.Connection:
-    """A connection that writes a part of a table, in an empty file of its own."""
-    return _opened(path, "rw", _PART)
+def open_part(path: Path, encoding: str) -> adbc_driver_sqlite.dbapi.Connection:
+    """A connection that writes a part of a table, in an empty file of its own; it must be of the
+    encoding of the file that it is attached to ("ATTACH DATABASE")."""
+    return _opened(path, "rw", (f"PRAGMA encoding = '{encoding}'", *_PART))
 
 
 def copy(original: Path, path: Path) -> None:

@@ -97,11 +97,13 @@ def _column(table: Table, column: Column) -> str:
     parts = [quote(column.name), column.declared]
     if column.name == rowid_column(table):
         parts.append("PRIMARY KEY")
-        if table.identity is not None and table.identity.column == column.name:
+        identity = table.identity
+        if identity is not None and identity.column == column.name and not identity.reuses:
             # Numbers of rows that are gone are not given again, as from a sequence.
             parts.append("AUTOINCREMENT")
     if column.generated:
-        parts.append(f"GENERATED ALWAYS AS ({column.generated}) STORED")
+        kept = "VIRTUAL" if column.virtual else "STORED"
+        parts.append(f"GENERATED ALWAYS AS ({column.generated}) {kept}")
     if not column.nullable:
         parts.append("NOT NULL")
     if column.collation:
@@ -157,8 +159,10 @@ def _rewriting(*statements: str) -> Script:
         *statements,
         f"CREATE VIEW {touch} AS SELECT 1",
         f"DROP VIEW {touch}",
-        # The definitions are read anew, this connection's too.
+        # The definitions are read anew, this connection's too: at the next statement, which must
+        # not be the COMMIT, since what cannot be read must not be kept.
         "PRAGMA writable_schema = RESET",
+        "SELECT 1 FROM sqlite_schema LIMIT 0",
     )
 
 
@@ -283,7 +287,7 @@ def add_identity(table: Table) -> Script:
 def set_next_identity(table: Table) -> Script:
     """Makes the next insert get identity.next_value ("Autoincrement", sqlite.org)."""
     assert table.identity is not None
-    if rowid_column(table) != table.identity.column:
+    if rowid_column(table) != table.identity.column or table.identity.reuses:
         return ()
     name = literal(table.name.name)
     last = min(table.identity.next_value - 1, 2**63 - 1)

@@ -4,11 +4,13 @@ rows go to a file beside it (see staging.py), which at first is a copy of what i
 from __future__ import annotations
 
 import os
+import re
 import tempfile
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+import adbc_driver_manager
 import adbc_driver_sqlite.dbapi
 import pyarrow as pa
 
@@ -17,14 +19,16 @@ from tableferry.dialects.base import Batch, Endpoint, TargetSession
 from tableferry.dialects.sqlite import catalog
 from tableferry.dialects.sqlite import connection as sqlite
 from tableferry.dialects.sqlite.ddl import literal
+from tableferry.dialects.sqlite.definitions import table_definition
 from tableferry.dialects.sqlite.session import SqliteSession
 from tableferry.dialects.sqlite.storing import batch_of, insertion, is_plain, stored
 from tableferry.errors import DatabaseError, UsageError
 from tableferry.model import ReadColumn, Restoration, Schema, TableName
-from tableferry.sql import names, qualified, quote
+from tableferry.sql import fold, names, qualified, quote
 
 _SCHEMA = "main"
 _PART = "part"
+_UNREADABLE = re.compile(r"malformed database schema \(.*?\) - (.*)")
 
 
 class SqliteTarget(SqliteSession, TargetSession):
@@ -88,23 +92,29 @@ class SqliteTarget(SqliteSession, TargetSession):
         listed = ", ".join(literal(table.name) for table in tables)
         query = (
             "SELECT type AS type, name AS name, tbl_name AS tbl, sql AS sql FROM sqlite_schema "
-            f"WHERE type IN ('trigger', 'index') AND sql IS NOT NULL AND tbl_name IN ({listed})"
+            "WHERE type IN ('trigger', 'index') AND sql IS NOT NULL "
+            # A trigger names its table in whatever case.
+            f"AND tbl_name COLLATE NOCASE IN ({listed})"
         )
+        written = {fold(table.name): table for table in tables}
         for what, name, table, sql in self.texts(query):
             away.append(f"DROP {what.upper()} main.{quote(name)}")
-            back.append(Restoration(TableName(_SCHEMA, table), what, name, sql))
+            back.append(Restoration(written[fold(table)], what, name, sql))
         return tuple(away), tuple(back)
 
     def continue_sequences(self, table: TableName, next_values: Mapping[str, int]) -> None:
         name = literal(table.name)
-        if not self.texts("SELECT 1 AS n FROM sqlite_schema WHERE name = 'sqlite_sequence'"):
+        if not table_definition(self._definition(table) or "").autoincrement:
             return
         for column, following in next_values.items():
             last = min(following - 1, 2**63 - 1)
             self.execute(
+                # There is a line as soon as there was a row.
+                f"INSERT INTO sqlite_sequence (name, seq) SELECT {name}, 0 "
+                f"WHERE NOT EXISTS (SELECT 1 FROM sqlite_sequence WHERE name = {name})",
                 f"UPDATE sqlite_sequence SET seq = max(seq, {last}, "
                 f"(SELECT coalesce(max({quote(column)}), 0) FROM {qualified(table)})) "
-                f"WHERE name = {name}"
+                f"WHERE name = {name}",
             )
 
     def require_roles(self, owner: str, others: Sequence[str]) -> None:
@@ -119,7 +129,7 @@ class SqliteTarget(SqliteSession, TargetSession):
     def execute(self, *statements: str) -> None:
         self._begin()
         for statement in statements:
-            with sqlite.errors(self._path):
+            with sqlite.errors(self._path), _ours():
                 sqlite.run(self._connection, statement)
 
     def _begin(self) -> None:
@@ -132,10 +142,8 @@ class SqliteTarget(SqliteSession, TargetSession):
 
     def _leave_original(self, original: Path) -> None:
         """From here on with a file of our own, which holds the same."""
-        holds_anything = bool(self.texts("SELECT name AS name FROM sqlite_schema LIMIT 1"))
         self._connection.close()
-        if holds_anything:
-            sqlite.copy(original, self._path)
+        sqlite.copy(original, self._path)
         self._original = None
         self._connection = sqlite.open_writer(self._path)
 
@@ -176,12 +184,12 @@ class SqliteTarget(SqliteSession, TargetSession):
         path = Path(place)
         definition = self._definition(table)
         if definition is None or not self._is_bare(table, columns):
-            listed = ", ".join(
-                f"{quote(c.column.name)} {c.column.declared}" for c in columns if not c.computed
-            )
+            # Without types, so that each value is kept as it is until it is where it belongs.
+            listed = names(c.column.name for c in columns if not c.computed)
             definition = f"CREATE TABLE {quote(table.name)} ({listed})"
         with sqlite.errors(path, f"table {table}"):
-            connection = sqlite.open_part(path)
+            ((encoding,),) = self.texts("SELECT encoding AS encoding FROM pragma_encoding")
+            connection = sqlite.open_part(path, encoding)
             try:
                 for statement in (definition, "BEGIN"):
                     sqlite.run(connection, statement)
@@ -224,6 +232,19 @@ class SqliteTarget(SqliteSession, TargetSession):
             return
         listed = names(column.column.name for column in columns if not column.computed)
         self.execute(f"INSERT INTO {qualified(table)} ({listed}) SELECT {listed} FROM {apart}")
+
+
+@contextmanager
+def _ours() -> Iterator[None]:
+    """A schema that cannot be read is one that a statement of ours has just made: a file of our own
+    is not damaged. Raises DatabaseError with what SQLite does not take."""
+    try:
+        yield
+    except adbc_driver_manager.Error as error:
+        found = _UNREADABLE.search(str(error))
+        if found is None:
+            raise
+        raise DatabaseError(f"SQLite does not take it: {found[1]}", sqlstate="42601") from error
 
 
 def parts_folder(staged: Path) -> Path:

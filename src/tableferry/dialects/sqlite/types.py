@@ -32,7 +32,7 @@ from tableferry.kinds import (
     decimal,
     native,
 )
-from tableferry.model import Candidate, Column, Kind, Table
+from tableferry.model import Candidate, Column, Kind, LeftBehind, Table
 from tableferry.sql import fold
 
 # What takes every value in the end. Text of several storage classes needs no blob among them.
@@ -213,6 +213,20 @@ def fit_table(table: Table) -> Table:
             for column in columns
         )
     return replace(table, columns=columns, locator=locator(columns))
+
+
+# What "CREATE TABLE" (section 5) writes behind the definition, and what each would keep out.
+_OPTIONS = {
+    "STRICT": "the new table takes values of any storage class",
+    "WITHOUT ROWID": "the new table has rowids, which it is stored by",
+}
+
+
+def unkept(table: Table) -> Iterable[LeftBehind]:
+    """Options of a table that one of ours has not; see catalog.py."""
+    for option, reason in _OPTIONS.items():
+        if option in table.extras:
+            yield LeftBehind("table option", option, table.name.name, reason)
 
 
 def takes(kind: Kind) -> bool:
