@@ -296,6 +296,11 @@ class Stage(ABC):
     def publish(self) -> None:
         """Everything is verified, and no session open: from here on it is the target."""
 
+    def withheld(self) -> str:
+        """A sentence on where that stands which was written and is not published; "" where it is
+        the target itself."""
+        return ""
+
 
 class Hold(ABC):
     """Keeps one side at one moment while sessions of other processes read it."""
