@@ -296,7 +296,7 @@ def _target_table(
         rows=table.rows,
         size=table.size,
     )
-    planned = target.fit_table(planned)
+    planned = target.fit_table(planned, copied=offering.alike)
     planned = replace(planned, columns=tuple(replace(c, default=None) for c in planned.columns))
     if planned.identity is not None and not target.numbers(planned):
         reason = f"only an INTEGER PRIMARY KEY numbers itself in {target.title}"

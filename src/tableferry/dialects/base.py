@@ -446,8 +446,9 @@ class Dialect(ABC):
         """Whether a new column can hold every value of this kind, as other databases have them."""
         return True
 
-    def fit_table(self, table: Table) -> Table:
-        """A new table with what only this database says of it, such as how its rows are found."""
+    def fit_table(self, table: Table, *, copied: bool) -> Table:
+        """A new table with what only this database says of it, such as how its rows are found;
+        ``copied``: of one of this dialect, with the types that it has there."""
         return table
 
     def unkept(self, table: Table) -> Iterable[LeftBehind]:
