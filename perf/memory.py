@@ -1,4 +1,4 @@
-"""Peak memory of a run: `python -m perf.memory FILE.sqlite --server 15`.
+"""Peak memory of a run: `python -m perf.memory FILE.sqlite --server 15 --direction to-sqlite`.
 
 Sums the proportional set size (PSS: a page shared by n processes counts 1/n in each) over the
 command's process tree every so often. PostgreSQL's processes, the benchmark's server or one that
@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import argparse
 import subprocess
+import sys
+import tempfile
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
@@ -25,8 +27,9 @@ from perf.paired import (
     rival_command,
     setup,
 )
-from perf.servers import VERSIONS, running
+from perf.servers import VERSIONS, Server, running
 
+DIRECTIONS = ("to-postgresql", "to-sqlite", "between-postgresql", "between-sqlite")
 INTERVAL_SECONDS = 0.1
 _FIELDS = ("Pss", "Pss_Anon", "Pss_File", "Pss_Shmem")
 
@@ -108,23 +111,42 @@ def _parted(line: str) -> tuple[str, str, str]:
     return line.partition(":")
 
 
+def _in_direction(direction: str, sqlite: Path, server: Server, folder: Path) -> list[str]:
+    """The product's command; what it starts from is made first, and not measured."""
+    own = [sys.executable, "-m", "tableferry.cli", "database", "--yes", "--force"]
+    file = f"sqlite://{folder / 'out.sqlite'}"
+    url = server.fresh_database()
+    if direction == "between-sqlite":
+        return [*own, "--from", f"sqlite://{sqlite}", "--to", file]
+    if direction == "to-postgresql":
+        return product_command(sqlite, url)
+    subprocess.run(product_command(sqlite, url), cwd=ROOT, check=True, capture_output=True)
+    target = file if direction == "to-sqlite" else server.another_database()
+    return [*own, "--from", url, "--to", target]
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description="Peak memory of one run.")
     parser.add_argument("sqlite", type=Path)
     parser.add_argument("--contender", choices=(PRODUCT, *RIVALS), default=PRODUCT)
+    parser.add_argument("--direction", choices=DIRECTIONS, default=DIRECTIONS[0])
     parser.add_argument("--server", choices=VERSIONS, default="15", help="PostgreSQL version")
     parser.add_argument("--interval", type=float, default=INTERVAL_SECONDS, help="seconds")
     options = parser.parse_args()
     sqlite = options.sqlite.resolve()
-    with running(options.server) as server:
+    # On the same disk: a file in memory would be none.
+    with (
+        running(options.server) as server,
+        tempfile.TemporaryDirectory(dir=sqlite.parent) as folder,
+    ):
         emit("setup", setup(server, sqlite))
-        url = server.fresh_database()
         if options.contender == PRODUCT:
-            command = product_command(sqlite, url)
+            command = _in_direction(options.direction, sqlite, server, Path(folder))
         else:
-            command = rival_command(options.contender, sqlite, url)
+            command = rival_command(options.contender, sqlite, server.fresh_database())
         peaks = watch(command, server.pid, options.interval)
-    emit("memory", {"contender": options.contender, "unit": "MB"} | asdict(peaks))
+    what = {"contender": options.contender, "direction": options.direction, "unit": "MB"}
+    emit("memory", what | asdict(peaks))
 
 
 if __name__ == "__main__":

@@ -134,16 +134,16 @@ def costed(contender: Contender, server: Server) -> tuple[dict[str, float], Samp
     """
     url = server.fresh_database()
     load = os.getloadavg()[0]
-    server_before, client_before = server.cpu_seconds(), _client_cpu_seconds()
+    server_before, client_before = server.cpu_seconds(), client_cpu_seconds()
     sample = contender.run(url)
     return {
         "load_before": load,
         "server_cpu_seconds": server.cpu_seconds() - server_before,
-        "client_cpu_seconds": _client_cpu_seconds() - client_before,
+        "client_cpu_seconds": client_cpu_seconds() - client_before,
     }, sample
 
 
-def _client_cpu_seconds() -> float:
+def client_cpu_seconds() -> float:
     used = resource.getrusage(resource.RUSAGE_CHILDREN)
     return used.ru_utime + used.ru_stime
 

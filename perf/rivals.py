@@ -2,6 +2,7 @@
 
     python -m perf.rivals duckdb_same_work FILE.sqlite postgresql://…
     python -m perf.rivals pgloader         FILE.sqlite postgresql://…
+    python -m perf.rivals duckdb_to_sqlite NEW.sqlite  postgresql://…   (from a filled database)
     python -m perf.rivals bare_loop        FILE.sqlite postgresql://… --workers 2
     python -m perf.rivals bare_read        FILE.sqlite postgresql://…   (after a copy)
 
@@ -177,7 +178,7 @@ def duckdb_same_work(sqlite: Path, url: str) -> Result:
     return Result("duckdb_same_work", watch.seconds, {"tables_differing": differing})
 
 
-def _duckdb(sqlite: Path, url: str) -> Any:
+def _duckdb(sqlite: Path, url: str, *, writable: bool = False) -> Any:
     # Imported here: the other rivals should not pay for them.
     import duckdb
     from duckdb_extensions import import_extension
@@ -186,7 +187,8 @@ def _duckdb(sqlite: Path, url: str) -> Any:
     for extension in ("sqlite_scanner", "postgres_scanner"):
         import_extension(extension, con=connection)
         connection.execute(f"LOAD {extension}")
-    connection.execute(f"ATTACH '{sqlite}' AS lite (TYPE sqlite, READ_ONLY)")
+    mode = "" if writable else ", READ_ONLY"
+    connection.execute(f"ATTACH '{sqlite}' AS lite (TYPE sqlite{mode})")
     connection.execute(f"ATTACH '{url}' AS pg (TYPE postgres)")
     return connection
 
@@ -203,6 +205,58 @@ def _duckdb_hash(connection: Any, side: str, table: Table) -> Any:
     return connection.execute(
         f"SELECT count(*), bit_xor(hash(COLUMNS(*))) FROM {side}.{_quoted(table.name)}"
     ).fetchone()
+
+
+def duckdb_to_sqlite(sqlite: Path, url: str) -> Result:
+    """The same work the other way: tables into a new SQLite file, keys as unique indexes there,
+    hashes of both sides. What SQLite has no type for, DuckDB turns into one of its own choice."""
+    watch = Stopwatch()
+    with watch.phase("start"):
+        connection = _duckdb(sqlite, url, writable=True)
+        tables = _postgres_tables(connection)
+    with watch.phase("copy"):
+        for table in tables:
+            name = _quoted(table.name)
+            connection.execute(f"CREATE TABLE lite.{name} AS SELECT * FROM pg.{name}")
+    with watch.phase("keys"):
+        # The one way in which it takes an index for an attached file.
+        connection.execute("USE lite")
+        for table in tables:
+            if table.key:
+                index, listed = _quoted(table.name + "_key"), _listed(table.key)
+                connection.execute(
+                    f"CREATE UNIQUE INDEX {index} ON {_quoted(table.name)} ({listed})"
+                )
+    with watch.phase("hash"):
+        differing = [
+            table.name for table in tables if not _duckdb_hashes_equal(connection, table.name)
+        ]
+    connection.close()
+    return Result("duckdb_to_sqlite", watch.seconds, {"tables_differing": differing})
+
+
+def _duckdb_hashes_equal(connection: Any, table: str) -> bool:
+    """Per column, both sides as what they became in SQLite."""
+    name = _quoted(table)
+    columns = connection.execute(f"DESCRIBE lite.{name}").fetchall()
+    own = ", ".join(f"bit_xor(hash({_quoted(c)}))" for c, *_ in columns)
+    cast = ", ".join(f"bit_xor(hash(CAST({_quoted(c)} AS {t})))" for c, t, *_ in columns)
+    mine = connection.execute(f"SELECT count(*), {own} FROM lite.{name}").fetchone()
+    theirs = connection.execute(f"SELECT count(*), {cast} FROM pg.{name}").fetchone()
+    return bool(mine == theirs)
+
+
+def _postgres_tables(connection: Any) -> list[Table]:
+    found = connection.execute(
+        "SELECT * FROM postgres_query('pg', $$SELECT c.relname::text AS name, "
+        "coalesce((SELECT string_agg(a.attname, ',' ORDER BY x.i) FROM pg_constraint k "
+        "CROSS JOIN LATERAL unnest(k.conkey) WITH ORDINALITY x(n, i) "
+        "JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum = x.n "
+        "WHERE k.conrelid = c.oid AND k.contype = 'p'), '') AS key "
+        "FROM pg_class c WHERE c.relnamespace = 'public'::regnamespace AND c.relkind = 'r' "
+        "ORDER BY 1$$)"
+    ).fetchall()
+    return [Table(name, (), tuple(filter(None, key.split(","))), ()) for name, key in found]
 
 
 # --- pgloader ------------------------------------------------------------------------------------
@@ -427,7 +481,12 @@ def versions() -> dict[str, str]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("rival", choices=["duckdb_same_work", "pgloader", "bare_loop", "bare_read"])
+    whole = {
+        "duckdb_same_work": duckdb_same_work,
+        "duckdb_to_sqlite": duckdb_to_sqlite,
+        "pgloader": pgloader,
+    }
+    parser.add_argument("rival", choices=[*whole, "bare_loop", "bare_read"])
     parser.add_argument("sqlite", type=Path)
     parser.add_argument("url")
     parser.add_argument("--workers", type=int, default=WORKERS, help="bare_loop and bare_read")
@@ -437,14 +496,14 @@ def main() -> None:
     )
     options = parser.parse_args()
     sqlite = options.sqlite.resolve()
+    if options.rival in whole:
+        print(json.dumps(asdict(whole[options.rival](sqlite, options.url))))
+        return
     ranges = even_ranges(sqlite, options.range_rows)
     if options.rival == "bare_loop":
         result = bare_loop(sqlite, options.url, ranges, options.workers, options.session)
-    elif options.rival == "bare_read":
-        result = bare_read(sqlite, options.url, ranges, options.workers)
     else:
-        run = {"duckdb_same_work": duckdb_same_work, "pgloader": pgloader}[options.rival]
-        result = run(sqlite, options.url)
+        result = bare_read(sqlite, options.url, ranges, options.workers)
     print(json.dumps(asdict(result)))
 
 

@@ -57,6 +57,12 @@ class Server:
             cursor.execute("CHECKPOINT")
         return self.url()
 
+    def another_database(self) -> str:
+        """An empty database beside that of fresh_database(); its URL."""
+        with _connect(self.url("postgres")) as connection, connection.cursor() as cursor:
+            cursor.execute(f"CREATE DATABASE {_DATABASE}_other")
+        return self.url(f"{_DATABASE}_other")
+
     def cpu_seconds(self) -> float:
         """CPU time of the server since its start: the postmaster, its children, ended or not."""
         postmaster = psutil.Process(self.pid)

@@ -19,7 +19,8 @@ from tableferry.model import Schema
 def abort(target: Endpoint, confirm: Callable[[str], bool]) -> str:
     """Gives up the unfinished run of a target, and answers in a sentence what was done.
 
-    Raises Refused where there is none, or the question is not answered with yes.
+    Raises Refused where there is none (which ``details["nothing"]`` says), or the question is not
+    answered with yes.
     """
     dialect = dialect_of(target)
     with dialect.stage(target) as stage:
@@ -40,7 +41,7 @@ def _abort_in(
     with closing(opened) as session:
         session.lock_run()
         if not is_unfinished(session.inspect_target()):
-            raise Refused(f"{target} holds no unfinished run.")
+            raise Refused(f"{target} holds no unfinished run.", nothing=True)
         ledger = Ledger(session.schema)
         left = ledger.unfinished(session)
         if not confirm(_question(left)):

@@ -19,6 +19,9 @@ SQLITE, POSTGRESQL = "sqlite", "postgresql"
 
 PASSWORD_VARIABLE = "TABLEFERRY_POSTGRES_PASSWORD"
 
+# How the name of a file ends that is written beside its target until everything is verified.
+STAGED_ENDING = ".tableferry"
+
 URL_FORMS = (
     "A database is a provider name (sqlite, pgx) or a URL: sqlite:///absolute/path.db, "
     "sqlite:relative.db, postgresql://user@host:port/database, embedded:DIRECTORY."

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from typing import Literal
 
 from tableferry import access, migration, settings, verification
 from tableferry.addresses import DatabaseAddress, EmbeddedServer, PostgresServer
@@ -41,12 +42,14 @@ def migrate(
     grants: Iterable[str] = (),
     force: bool = False,
     config: Path | None = None,
+    database: Literal["main", "usage"] = "main",
     on_event: Observer = _ignore,
 ) -> Outcome:
     """Copies a database and verifies every value of it.
 
     ``source`` and ``target`` are URLs (``sqlite:file.db``, ``postgresql://…``, ``embedded:DIR``)
-    or provider names that the configuration file ``config`` knows. ``tables`` and ``exclude`` are
+    or provider names that the configuration file ``config`` knows; ``database`` says which of the
+    two that a name may mean. ``tables`` and ``exclude`` are
     globs, and ``casts`` rules as of --cast; ``rejects`` is the folder that ``misfit="reject"``
     sets rows aside in. ``lower`` folds names to lower case; ``owner`` and ``grants`` are roles that
     get what is created, and may use it. ``force`` goes on where other clients use either
@@ -67,8 +70,8 @@ def migrate(
         force=force,
     )
     with (
-        opened(settings.resolve(known, source).main, os.environ) as a,
-        opened(settings.resolve(known, target).main, os.environ) as b,
+        opened(_address(known, source, database), os.environ) as a,
+        opened(_address(known, target, database), os.environ) as b,
     ):
         return migration.migrate(a, b, options, on_event)
 
@@ -82,6 +85,7 @@ def verify(
     casts: Iterable[str] = (),
     workers: int | None = None,
     config: Path | None = None,
+    database: Literal["main", "usage"] = "main",
     on_event: Observer = _ignore,
 ) -> Outcome:
     """Compares two databases value by value, writing nothing; see migrate for the arguments."""
@@ -92,10 +96,23 @@ def verify(
         casts=tuple(casts),
     )
     with (
-        opened(settings.resolve(known, source).main, os.environ) as a,
-        opened(settings.resolve(known, target).main, os.environ) as b,
+        opened(_address(known, source, database), os.environ) as a,
+        opened(_address(known, target, database), os.environ) as b,
     ):
         return verification.verify(a, b, options, on_event)
+
+
+def _address(
+    known: settings.Settings, name: str, database: Literal["main", "usage"]
+) -> DatabaseAddress:
+    found = settings.resolve(known, name)
+    if database == "main":
+        return found.main
+    if found.usage is None:
+        raise UsageError(
+            f"There is no usage database of {name}.", hint="Only a provider name may have one."
+        )
+    return found.usage
 
 
 def _known(config: Path | None) -> settings.Settings:

@@ -6,29 +6,35 @@ import json
 import os
 import signal
 import sys
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn, TypeAlias
 
 from rich.console import Console
 
 from tableferry import __version__, usage
+from tableferry.addresses import Databases
 from tableferry.errors import (
     EXIT_DIFFERENCES,
     EXIT_INTERRUPTED,
     EXIT_VERIFIED,
+    Interrupted,
     TableferryError,
     UsageError,
 )
+from tableferry.model import Outcome, PlanOutcome
 from tableferry.redaction import redact
 from tableferry.usage import Arguments
 
 if TYPE_CHECKING:
-    from tableferry.addresses import DatabaseAddress, Databases
+    from tableferry.events import Observer
     from tableferry.migration import MigrationOptions
-    from tableferry.model import Outcome
+    from tableferry.pairs import Pair
+
+# How a pair of databases ended.
+Ending: TypeAlias = Outcome | PlanOutcome | TableferryError
 
 _INTERRUPTED = (
     "Interrupted. A migration under way is unfinished: --drop-all starts anew, --abort gives it up."
@@ -43,8 +49,7 @@ def main(argv: Sequence[str] | None = None) -> NoReturn:
     try:
         code = _command(list(sys.argv[1:] if argv is None else argv), console, secrets)
     except TableferryError as error:
-        _say(console, redact(f"migrate: {error.message}", secrets), "bold red")
-        _say(console, redact(error.hint, secrets))
+        _complain(console, error, secrets)
         code = error.exit_code
     except KeyboardInterrupt:
         _say(console, _INTERRUPTED, "bold red")
@@ -54,6 +59,13 @@ def main(argv: Sequence[str] | None = None) -> NoReturn:
 
 def _interrupt(number: int, frame: FrameType | None) -> NoReturn:
     raise KeyboardInterrupt
+
+
+def _complain(
+    console: Console, error: TableferryError, secrets: list[str], about: str = ""
+) -> None:
+    _say(console, redact(f"migrate: {about}{error.message}", secrets), "bold red")
+    _say(console, redact(error.hint, secrets))
 
 
 def _say(console: Console, text: str, style: str = "") -> None:
@@ -77,38 +89,121 @@ def _command(argv: list[str], console: Console, secrets: list[str]) -> int:
     if arguments.abort:
         only = settings.resolve(known, arguments.target)
         secrets.extend(only.secrets)
-        return _abort(arguments, console, only.main)
+        if not settings.is_provider(arguments.source):
+            only = Databases(only.main)
+        return _abort(_Command(arguments, console, secrets), only)
     source = settings.resolve(known, arguments.source)
     target = settings.resolve(known, arguments.target)
     secrets.extend((*source.secrets, *target.secrets))
     risks = (*known.risks, *_exposed(source), *_exposed(target))
+    if source.usage is not None and target.usage is None and settings.is_provider(arguments.target):
+        risks += (f"the usage database stays behind: {source.usage} has no counterpart configured",)
     if not arguments.quiet:
         for warning in (*known.warnings, *risks):
             _say(console, f"Warning: {warning}", "yellow")
-    if source.usage is not None and target.usage is not None:
-        raise UsageError(
-            "Usage data is configured on both sides, and migrating two databases in one run is "
-            "not there yet.",
-            hint="Name the two databases by their URLs, with --from and --to, one run each.",
-        )
     rules = (*(entry.value for entry in known.casts), *arguments.casts)
     arguments = replace(arguments, casts=rules)
-    if arguments.command == "plan":
-        _plan(arguments, console, (source.main, target.main), risks)
-        return EXIT_VERIFIED
-    return _exit_code(arguments, _run(arguments, console, (source.main, target.main), risks))
+    return _each(_Command(arguments, console, secrets, risks), source, target)
 
 
-def _abort(arguments: Arguments, console: Console, address: DatabaseAddress) -> int:
+@dataclass(frozen=True, slots=True)
+class _Command:
+    """What was asked for, and what every part of it needs to answer."""
+
+    arguments: Arguments
+    console: Console
+    secrets: list[str] = field(repr=False)
+    # What the report has to name besides.
+    risks: tuple[str, ...] = ()
+
+    def say(self, text: str, style: str = "") -> None:
+        if not self.arguments.quiet:
+            _say(self.console, text, style)
+
+    def complain(self, error: TableferryError, about: str = "") -> None:
+        _complain(self.console, error, self.secrets, about)
+
+    def confirms(self, question: str) -> bool:
+        return self.arguments.yes or _confirmed(self.console, question)
+
+
+def _each(command: _Command, source: Databases, target: Databases) -> int:
+    """The pairs of databases that the command concerns, one after another: that one fails is no
+    reason to leave out the next. Answers the worst exit code."""
+    from tableferry import api, pairs, report, summary
+    from tableferry.selection import Selection
+
+    arguments = command.arguments
+    if arguments.report not in ("", "-"):
+        report.require_writable(Path(arguments.report))
+    api.checked_workers(arguments.workers)
+    selection = Selection(arguments.tables, arguments.exclude)
+    configured = pairs.pairs_of(source, target, selection, arguments.casts)
+    chosen = pairs.divided(configured, os.environ)
+    for pair in configured:
+        if pair.name not in [each.name for each in chosen]:
+            command.say(f"{pair.title}: none of its tables is chosen.", "yellow")
+    if len(chosen) > 1:
+        _require_one_by_one(arguments)
+    endings: dict[Pair, Ending] = {}
+    for pair in chosen:
+        if len(configured) > 1:
+            command.say(str(pair), "bold")
+        try:
+            endings[pair] = _ending(command, pair)
+        except TableferryError as error:
+            command.complain(error, f"{pair.name} database: " if len(chosen) > 1 else "")
+            endings[pair] = error
+        except KeyboardInterrupt:
+            if endings:
+                # What has come to its end is not lost with what has not.
+                endings[pair] = Interrupted(_INTERRUPTED)
+                _write_report(arguments, _report(command, endings))
+            raise
+    reports = _report(command, endings)
+    if len(chosen) > 1 and not arguments.quiet:
+        words = {each["database"]: each["report"]["status"] for each in reports["databases"]}
+        summary.show_databases(words, command.console)
+    _write_report(arguments, reports)
+    ended = any(not isinstance(ending, TableferryError) for ending in endings.values())
+    if ended and arguments.report not in ("", "-"):
+        command.say(f"Report: {arguments.report}")
+    return max(_exit_code(arguments, ending) for ending in endings.values())
+
+
+def _require_one_by_one(arguments: Arguments) -> None:
+    by_url = "with --from and --to as URLs, one database at a time"
+    if arguments.sql:
+        raise UsageError(
+            "--sql prints the script of one database, and usage data is configured too.",
+            hint=f"Run it {by_url}, or read both scripts in a --report.",
+        )
+    if arguments.rejects is not None:
+        raise UsageError(
+            "--rejects loads one table of one database.",
+            hint=f"Name it with --tables TABLE; where both have it, run {by_url}.",
+        )
+
+
+def _abort(command: _Command, targets: Databases) -> int:
+    """In both databases where there are two: that one of them holds nothing to give up is an error
+    only where the other does not either."""
     from tableferry import aborting, api
 
-    with api.opened(address, os.environ) as target:
-        done = aborting.abort(
-            target, lambda question: arguments.yes or _confirmed(console, question)
-        )
-    if not arguments.quiet:
-        _say(console, done)
-    return EXIT_VERIFIED
+    errors: list[TableferryError] = []
+    addresses = [each for each in (targets.main, targets.usage) if each is not None]
+    for address in addresses:
+        try:
+            with api.opened(address, os.environ) as target:
+                command.say(aborting.abort(target, command.confirms))
+        except TableferryError as error:
+            errors.append(error)
+    nothing = [each for each in errors if each.details.get("nothing")]
+    if len(nothing) < len(addresses):
+        errors = [each for each in errors if each not in nothing]
+    for each in errors:
+        command.complain(each)
+    return max((each.exit_code for each in errors), default=EXIT_VERIFIED)
 
 
 def _exposed(databases: Databases) -> list[str]:
@@ -120,113 +215,98 @@ def _exposed(databases: Databases) -> list[str]:
     ]
 
 
-def _run(
-    arguments: Arguments,
-    console: Console,
-    pair: tuple[DatabaseAddress, DatabaseAddress],
-    risks: tuple[str, ...],
-) -> Outcome:
-    from tableferry import api, migration, progress, reloading, report, summary, verification
-    from tableferry.selection import Selection
+def _ending(command: _Command, pair: Pair) -> Outcome | PlanOutcome:
+    """Runs it and shows what came of it."""
+    from tableferry import progress, summary
 
-    if arguments.report not in ("", "-"):
-        report.require_writable(Path(arguments.report))
-    selection = Selection(arguments.tables, arguments.exclude)
-    workers = api.checked_workers(arguments.workers)
-    try:
-        with (
-            progress.showing(
-                console, wanted=arguments.progress, notes=not arguments.quiet
-            ) as observe,
-            api.opened(pair[0], os.environ) as source,
-            api.opened(pair[1], os.environ) as target,
-        ):
-            if arguments.rejects is not None:
-                outcome = reloading.load_rejects(
-                    (source, target),
-                    arguments.rejects,
-                    verification.VerificationOptions(workers, selection, arguments.casts),
-                    observe,
-                )
-            elif arguments.verify:
-                outcome = verification.verify(
-                    source,
-                    target,
-                    verification.VerificationOptions(workers, selection, arguments.casts),
-                    observe,
-                )
-            else:
-                outcome = migration.migrate(source, target, _options(arguments, console), observe)
-    except TableferryError as error:
-        command = "verify" if arguments.verify else "migrate"
-        if arguments.rejects is not None:
-            command = "load rejects"
-        _write_report(arguments, report.of_error(error, command, (str(pair[0]), str(pair[1]))))
-        raise
-    if not arguments.quiet:
+    arguments, console = command.arguments, command.console
+    with progress.showing(console, wanted=arguments.progress, notes=not arguments.quiet) as observe:
+        if arguments.command == "plan":
+            outcome: Outcome | PlanOutcome = _planned(command, pair, observe)
+        else:
+            outcome = _run(command, pair, observe)
+    if isinstance(outcome, PlanOutcome):
+        if not arguments.quiet:
+            summary.show_plan(outcome, console, verbose=arguments.verbose)
+        if arguments.sql:
+            sys.stdout.write(outcome.script)
+    elif not arguments.quiet:
         summary.show(outcome, console, verbose=arguments.verbose)
-    # The risks were told at the start.
-    told = replace(outcome, warnings=(*risks, *outcome.warnings))
-    _write_report(arguments, report.of_outcome(told))
-    if arguments.report not in ("", "-") and not arguments.quiet:
-        _say(console, f"Report: {arguments.report}")
     return outcome
 
 
-def _options(arguments: Arguments, console: Console) -> MigrationOptions:
+def _run(command: _Command, pair: Pair, observe: Observer) -> Outcome:
+    from tableferry import api, migration, reloading, verification
+
+    arguments = command.arguments
+    options = verification.VerificationOptions(
+        api.checked_workers(arguments.workers), pair.selection, pair.casts
+    )
+    with (
+        api.opened(pair.source, os.environ) as source,
+        api.opened(pair.target, os.environ) as target,
+    ):
+        if arguments.rejects is not None:
+            return reloading.load_rejects((source, target), arguments.rejects, options, observe)
+        if arguments.verify:
+            return verification.verify(source, target, options, observe)
+        return migration.migrate(source, target, _options(command, pair), observe)
+
+
+def _planned(command: _Command, pair: Pair, observe: Observer) -> PlanOutcome:
+    from tableferry import api, planning
+
+    # A private server is not started for a look: what would be there is what a new one has.
+    target, look = api.unopened(pair.target, os.environ)
+    with api.opened(pair.source, os.environ) as source:
+        return planning.plan(source, target, _options(command, pair), observe, look=look)
+
+
+def _options(command: _Command, pair: Pair) -> MigrationOptions:
     from tableferry import api, migration
     from tableferry.model import Roles
     from tableferry.preparation import Permission
-    from tableferry.selection import Selection
 
-    return migration.MigrationOptions(
+    arguments = command.arguments
+    options = migration.MigrationOptions(
         api.checked_workers(arguments.workers),
-        Permission(
-            arguments.drop_all,
-            arguments.recreate,
-            lambda question: arguments.yes or _confirmed(console, question),
-        ),
-        Selection(arguments.tables, arguments.exclude),
+        Permission(arguments.drop_all, arguments.recreate, command.confirms),
+        pair.selection,
         misfit=arguments.misfit,
-        casts=arguments.casts,
+        casts=pair.casts,
         violations=arguments.violations,
         lower=arguments.lower,
         scope=arguments.scope,
         roles=Roles(arguments.owner, arguments.grants),
         force=arguments.force,
     )
+    # Tables of one name may be in both.
+    return options if pair.name == "main" else replace(options, rejects=f"{options.rejects}/usage")
 
 
-def _plan(
-    arguments: Arguments,
-    console: Console,
-    pair: tuple[DatabaseAddress, DatabaseAddress],
-    risks: tuple[str, ...],
-) -> None:
-    from tableferry import api, planning, progress, report, summary
+def _report(command: _Command, endings: Mapping[Pair, Ending]) -> dict[str, Any]:
+    from tableferry import report
 
-    if arguments.report not in ("", "-"):
-        report.require_writable(Path(arguments.report))
-    notes = not arguments.quiet
-    # A private server is not started for a look: what would be there is what a new one has.
-    target, look = api.unopened(pair[1], os.environ)
-    try:
-        with (
-            progress.showing(console, wanted=arguments.progress, notes=notes) as observe,
-            api.opened(pair[0], os.environ) as source,
-        ):
-            outcome = planning.plan(
-                source, target, _options(arguments, console), observe, look=look
-            )
-    except TableferryError as error:
-        _write_report(arguments, report.of_error(error, "plan", (str(pair[0]), str(pair[1]))))
-        raise
-    if not arguments.quiet:
-        summary.show_plan(outcome, console, verbose=arguments.verbose)
-    if arguments.sql:
-        sys.stdout.write(outcome.script)
-    told = replace(outcome, risks=(*risks, *outcome.risks))
-    _write_report(arguments, report.of_plan(told))
+    found: dict[str, dict[str, Any]] = {
+        pair.name: _report_of(command, pair, ending) for pair, ending in endings.items()
+    }
+    return report.of_databases(found) if len(found) > 1 else next(iter(found.values()))
+
+
+def _report_of(command: _Command, pair: Pair, ending: Ending) -> dict[str, Any]:
+    """With the risks, which were told at the start."""
+    from tableferry import report
+
+    arguments = command.arguments
+    if isinstance(ending, Outcome):
+        told = replace(ending, warnings=(*command.risks, *ending.warnings))
+        return report.of_outcome(told)
+    if isinstance(ending, PlanOutcome):
+        return report.of_plan(replace(ending, risks=(*command.risks, *ending.risks)))
+    what = "plan" if arguments.command == "plan" else "verify" if arguments.verify else "migrate"
+    if arguments.rejects is not None:
+        what = "load rejects"
+    return report.of_error(ending, what, (str(pair.source), str(pair.target)))
 
 
 def _confirmed(console: Console, question: str) -> bool:
@@ -246,8 +326,12 @@ def _write_report(arguments: Arguments, content: dict[str, Any]) -> None:
         report.write(content, Path(arguments.report))
 
 
-def _exit_code(arguments: Arguments, outcome: Outcome) -> int:
-    if not outcome.fine or (arguments.strict and (outcome.left_behind or outcome.violations)):
+def _exit_code(arguments: Arguments, ending: Ending) -> int:
+    if isinstance(ending, TableferryError):
+        return ending.exit_code
+    if isinstance(ending, PlanOutcome):
+        return EXIT_VERIFIED
+    if not ending.fine or (arguments.strict and (ending.left_behind or ending.violations)):
         return EXIT_DIFFERENCES
     return EXIT_VERIFIED
 

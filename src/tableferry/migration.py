@@ -82,8 +82,11 @@ def migrate(
         if outcome.status != "differences":
             with clock.phase("publish"):
                 stage.publish()
+            warnings = unseen
+        else:
+            warnings = (*unseen, *filter(None, [stage.withheld()]))
         timings = outcome.timings | clock.timings()
-        return replace(outcome, warnings=unseen, timings=timings)
+        return replace(outcome, warnings=warnings, timings=timings)
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,9 +156,7 @@ def _carry(
             ),
         )
         with clock.phase("prepare"), _refusing():
-            gone = make_way(
-                writer, to_dialect.statements, loading.plan, route.ledger, options.permission
-            )
+            gone = make_way(writer, to_dialect, loading.plan, route.ledger, options.permission)
             loading.create_all(_facts(ends.source, clock))
         if gone:
             observe(Note(f"Replaced in the target: {', '.join(gone)}"))

@@ -7,10 +7,10 @@ that the plan names, in one transaction.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from tableferry.aborting import is_unfinished, put_back
-from tableferry.dialects.base import Statements, TargetSession
+from tableferry.dialects.base import Dialect, TargetSession
 from tableferry.errors import Refused
 from tableferry.ledger import Ledger
 from tableferry.model import Plan, Schema, Table, TableName
@@ -36,7 +36,7 @@ class Permission:
 
 def make_way(
     session: TargetSession,
-    statements: Statements,
+    dialect: Dialect,
     plan: Plan,
     ledger: Ledger,
     permission: Permission,
@@ -45,14 +45,20 @@ def make_way(
 
     Tables that the plan adopts are emptied later, when what hangs on them is set aside.
     """
+    statements = dialect.statements
     existing = session.inspect_target()
     unfinished = is_unfinished(existing)
     if unfinished:
         require_permission(permission)
+
+    def alike(name: TableName) -> TableName:
+        return replace(name, name=dialect.alike(name.name))
+
+    there = {alike(table.name): table for table in existing.tables}
     in_the_way = [
         (table, found)
         for table in plan.tables
-        if (found := existing.table(table.target.name)) is not None
+        if (found := there.get(alike(table.target.name))) is not None
     ]
     filled = [found for _, found in in_the_way if session.holds_rows(found.name)]
     views = _views_in_the_way(plan, existing, permission)

@@ -52,6 +52,12 @@ def load_rejects(
     with ExitStack() as stack:
         source, target = ends
         dialects = dialect_of(source), dialect_of(target)
+        if dialects[1].one_writer:
+            raise UsageError(
+                f"--rejects loads rows into a server's tables, and not into a {dialects[1].title} "
+                "file.",
+                hint="Put them right in the source, and migrate again.",
+            )
         reader = stack.enter_context(closing(dialects[0].open(source)))
         writer = stack.enter_context(closing(dialects[1].open_target(target)))
         mine = _only_table(reader, source, options.selection)

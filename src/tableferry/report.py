@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import tempfile
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from tableferry.errors import TableferryError, UsageError
 from tableferry.model import Identity, Outcome, PlanOutcome, RangeDigest, TableOutcome, TablePlan
 
 FORMAT = 1
+_FROM_BEST_TO_WORST = ("verified", "created", "planned", "rejected", "differences", "failed")
 _WHERE = "Name a file in a folder that exists and can be written."
 
 
@@ -93,6 +95,17 @@ def of_error(error: TableferryError, command: str, ends: tuple[str, str]) -> dic
             "hint": error.hint,
             "exit_code": error.exit_code,
         },
+    }
+
+
+def of_databases(reports: Mapping[str, dict[str, Any]]) -> dict[str, Any]:
+    """Of a command that concerned several databases: the report of each, by its name."""
+    found = list(reports.values())
+    return {
+        "format": FORMAT,
+        "status": max((report["status"] for report in found), key=_FROM_BEST_TO_WORST.index),
+        "command": found[0]["command"],
+        "databases": [{"database": name, "report": report} for name, report in reports.items()],
     }
 
 

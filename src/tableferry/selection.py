@@ -22,12 +22,12 @@ class Selection:
         that no table matches, since it is most likely misspelled."""
         names = [str(table.name) for table in schema.tables]
         for pattern in (*self.tables, *self.exclude):
-            if not any(_matches(name, pattern) for name in names):
+            if not any(matches(name, pattern) for name in names):
                 raise UsageError(
                     f"No table matches the pattern {pattern!r}.",
                     hint=f"The source has {_some(names)}." if names else "It has no tables.",
                 )
-        chosen = {name for name in names if self._chooses(name)}
+        chosen = {name for name in names if self.chooses(name)}
         if not chosen:
             raise UsageError("The patterns of --tables and --exclude leave no table.")
         left = tuple(
@@ -41,12 +41,14 @@ class Selection:
         kept = tuple(table for table in schema.tables if str(table.name) in chosen)
         return replace(schema, tables=kept, left_behind=(*belongs, *left))
 
-    def _chooses(self, name: str) -> bool:
-        included = not self.tables or any(_matches(name, p) for p in self.tables)
-        return included and not any(_matches(name, p) for p in self.exclude)
+    def chooses(self, name: str) -> bool:
+        """Whether a table of this name is among those chosen."""
+        included = not self.tables or any(matches(name, p) for p in self.tables)
+        return included and not any(matches(name, p) for p in self.exclude)
 
 
-def _matches(name: str, pattern: str) -> bool:
+def matches(name: str, pattern: str) -> bool:
+    """Whether a table's name meets a pattern of --tables or --exclude."""
     return fnmatch.fnmatchcase(name.lower(), pattern.lower())
 
 

@@ -22,6 +22,7 @@ from tableferry.addresses import (
     PASSWORD_VARIABLE,
     POSTGRESQL,
     SQLITE,
+    STAGED_ENDING,
     URL_FORMS,
     DatabaseAddress,
     Databases,
@@ -156,6 +157,11 @@ def interpret(document: gcfg.Document, environ: Mapping[str, str]) -> Settings:
         casts=document.entries(CAST_SECTION),
         warnings=_unknown(document),
     )
+
+
+def is_provider(name_or_url: str) -> bool:
+    """Whether it is looked up in the configuration."""
+    return name_or_url.casefold() in PROVIDERS
 
 
 def resolve(settings: Settings, name_or_url: str) -> Databases:
@@ -420,7 +426,9 @@ def _sqlite_files(settings: Settings, *, required: bool) -> list[Path]:
     directory = settings.sqlite.directory
     try:
         names = sorted(path for path in directory.iterdir() if not path.name.startswith("."))
-        return [path for path in names if path.is_file() and _is_sqlite(path)]
+        # What an unfinished run has written is no database yet.
+        named = (path for path in names if path.suffix != STAGED_ENDING)
+        return [path for path in named if path.is_file() and _is_sqlite(path)]
     except FileNotFoundError:
         if not required:
             return []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from itertools import groupby
 
 from rich.console import Console
@@ -19,6 +20,14 @@ from tableferry.model import (
 )
 
 _STYLES = {"verified": "green", "differs": "bold red", "not verified": "yellow"}
+_ENDS = {
+    "verified": "is verified",
+    "rejected": "is verified but for rejected rows",
+    "differences": "is not the same",
+    "created": "is created",
+    "planned": "is planned",
+    "failed": "was not brought to an end",
+}
 _MOST_DIFFERENCES = 20
 _MOST_LEFT_BEHIND = 8
 _MOST_RENAMED = 8
@@ -38,6 +47,13 @@ def show(outcome: Outcome, console: Console, *, verbose: bool = False) -> None:
     for warning in outcome.warnings:
         _say(console, warning, "yellow")
     _say(console, _verdict(outcome), "bold green" if outcome.fine else "bold red")
+
+
+def show_databases(words: Mapping[str, str], console: Console) -> None:
+    """The last line of a command that concerned several databases: each with how it ended."""
+    fine = {"verified", "created", "planned"}.issuperset(words.values())
+    ends = ", ".join(f"the {name} database {_ENDS[word]}" for name, word in words.items())
+    _say(console, f"Both: {ends}.", "bold green" if fine else "bold red")
 
 
 def show_plan(outcome: PlanOutcome, console: Console, *, verbose: bool = False) -> None:

@@ -62,7 +62,7 @@ What is done:
 
 What is shown:
   --progress         show progress: bars on a terminal, a line now and then elsewhere
-  --sql              of a plan: print what would be created, as a script for psql
+  --sql              of a plan: print what would be created, as a script
   --report FILE      write a report, .json or .html, or - for JSON on standard output
   --strict           objects left behind count as differences (exit 1)
   --yes              answer every question with yes

@@ -192,6 +192,51 @@ def test_tables_that_never_cease_to_come(database: Server, monkeypatch: pytest.M
         pass
 
 
+def test_what_is_no_table_may_go_meanwhile(database: Server) -> None:
+    """Views, functions and types are not held: what is asked of one that is gone says so."""
+    database.run(
+        "CREATE TABLE t (a int)",
+        "CREATE VIEW v AS SELECT a FROM t",
+        "CREATE FUNCTION f(x int) RETURNS int LANGUAGE sql AS 'SELECT 1'",
+        "CREATE TYPE mood AS ENUM ('sad')",
+        "CREATE DOMAIN d AS mood CHECK (VALUE <> 'sad')",
+        "CREATE SEQUENCE s",
+        "CREATE AGGREGATE total(int) (SFUNC = int4pl, STYPE = int)",
+        "CREATE OPERATOR === (LEFTARG = text, RIGHTARG = int, FUNCTION = pg_catalog.repeat)",
+    )
+    quick = "SET lock_timeout = '50ms'"
+    with (
+        ExportedSnapshot(endpoint(database)) as hold,
+        closing(PostgresSession(hold.endpoint)) as session,
+    ):
+        database.run(
+            quick,
+            "DROP FUNCTION f(int)",
+            "DROP SEQUENCE s",
+            "DROP AGGREGATE total(int)",
+            "DROP OPERATOR === (text, int)",
+        )
+        schema = session.inspect()
+        assert [table.name.name for table in schema.tables] == ["t"]
+        # By the moment that is held, they are there.
+        assert {item.what for item in schema.left_behind} == {"operator", "sequence"}
+    with (
+        ExportedSnapshot(endpoint(database)) as hold,
+        closing(PostgresSession(hold.endpoint)) as session,
+    ):
+        database.run(quick, "DROP VIEW v")
+        with pytest.raises(Refused, match="could not be read") as refused:
+            session.inspect()
+    assert "Run again" in refused.value.hint
+
+
+def test_who_may_have_a_table_to_himself() -> None:
+    prepared = {"pid": None, "role": None, "name": None, "granted": True, "held": "t"}
+    waiting = {"pid": 7, "role": "shop", "name": "", "granted": False, "held": "t"}
+    assert holding._who(prepared) == "a prepared transaction has t to itself"
+    assert holding._who(waiting) == "process 7 of role shop waits to have t to itself"
+
+
 def test_a_reader_does_not_wait_for_who_waits_for_the_hold(
     database: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -83,6 +83,25 @@ def test_the_schema_refuses_another_shape() -> None:
         assert not VALIDATOR.is_valid(broken)
 
 
+# ---- two databases ----------------------------------------------------------------------------
+
+
+def test_of_two_databases_the_worse_status_counts() -> None:
+    best = report.of_outcome(outcome())
+    worst = report.of_error(Refused("no"), "verify", ("a", "b"))
+    differing = best | {"status": "differences"}
+    for main, usage, status in (
+        (best, best, "verified"),
+        (best, differing, "differences"),
+        (worst, best, "failed"),
+        (differing, worst, "failed"),
+    ):
+        read = checked(report.of_databases({"main": main, "usage": usage}))
+        assert (read["status"], read["command"], read["format"]) == (status, "verify", 1)
+        assert [each["database"] for each in read["databases"]] == ["main", "usage"]
+        assert read["databases"][0]["report"] == json.loads(json.dumps(main))
+
+
 # ---- made-up runs -----------------------------------------------------------------------------
 
 

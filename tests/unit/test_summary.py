@@ -23,7 +23,7 @@ from tableferry.model import (
     TablePlan,
     Widening,
 )
-from tableferry.summary import describe, show
+from tableferry.summary import describe, show, show_databases
 
 KEY = (("id", "1"), ("k", "'[red]'"))
 VERIFIED = TableOutcome(
@@ -181,3 +181,24 @@ def test_warnings_and_odd_names_are_no_markup() -> None:
 )
 def test_bytes(count: int, text: str) -> None:
     assert text in shown(outcome(replace(VERIFIED, bytes=count)))
+
+
+@pytest.mark.parametrize(
+    ("words", "text"),
+    [
+        (
+            ("verified", "created"),
+            "Both: the main database is verified, the usage database is created.",
+        ),
+        (
+            ("failed", "differences"),
+            "Both: the main database was not brought to an end, the usage database is not the "
+            "same.",
+        ),
+    ],
+)
+def test_the_last_line_of_two_databases(words: tuple[str, str], text: str) -> None:
+    console = Console(file=io.StringIO(), width=200, color_system=None)
+    show_databases(dict(zip(("main", "usage"), words, strict=True)), console)
+    assert isinstance(console.file, io.StringIO)
+    assert console.file.getvalue() == f"{text}\n"

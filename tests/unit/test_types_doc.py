@@ -8,8 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from tableferry.dialects.postgresql.types import type_for
-from tableferry.dialects.sqlite.types import affinity, candidates
+from tableferry.dialects.postgresql.types import candidates as postgres_candidates
+from tableferry.dialects.postgresql.types import is_built_in, type_for
+from tableferry.dialects.sqlite.types import affinity, candidates, foreign_type, takes
+from tableferry.dialects.sqlite.types import type_for as declared_for
 from tableferry.kinds import NAMED_NUMBERS
 from tableferry.model import Candidate, Column
 from tableferry.rejects import RawText, read_rows
@@ -24,6 +26,7 @@ MUST_BE_THERE = {
 # Types that stand for a whole row of others, by the words of its first cell.
 STAND_FOR = {
     "no type": [""],
+    "INTERVAL_TEXT, and so for every built-in type": ["INTERVAL_TEXT"],
     "any other": ["MONEY", "NUMBER"],
     "any other with INT in it": ["INT8", "BIGINT(20) UNSIGNED", "POINT"],
     "any other with REAL, FLOA or DOUB in it": ["FLOAT(24)", "DOUBLE PRECISION", "REALLY"],
@@ -93,3 +96,24 @@ def test_the_example_of_rejected_rows_can_be_read(tmp_path: Path) -> None:
         },
     ]
     assert isinstance(rows[0]["total"], float)
+
+
+def rows_back() -> Iterator[tuple[str, str]]:
+    """Types of PostgreSQL, and what is declared for them in SQLite."""
+    text = (DOCS / "types.md").read_text(encoding="utf-8")
+    table = text.split("| type in PostgreSQL |")[1].split("\n\n")[0]
+    for row in table.splitlines()[2:]:
+        theirs, ours, _ = (cell.strip() for cell in row.strip("|").split(" | "))
+        if theirs.startswith("`"):
+            yield theirs.strip("`"), ours.strip("`")
+
+
+@pytest.mark.parametrize(("theirs", "ours"), list(rows_back()))
+def test_table_of_the_way_back(theirs: str, ours: str) -> None:
+    offered = [c.kind for c in postgres_candidates(theirs) if takes(c.kind)]
+    assert declared_for(offered[0]) == ours
+    # Whatever was kept as text by its name is the same type again.
+    if ours.endswith("_TEXT") or "_TEXT(" in ours:
+        assert candidates(Column("a", ours))[0].kind.name in ("native", "json")
+        assert foreign_type(ours) == theirs
+        assert is_built_in(theirs)

@@ -86,6 +86,10 @@ class Session(ABC):
     def identity(self) -> str:
         """What tells this database and schema from every other, however it was addressed."""
 
+    def covers(self, identity: str) -> bool:
+        """Whether what this address means has the database of that identity in it."""
+        return self.identity() == identity
+
     @abstractmethod
     def inspect(self) -> Schema:
         """Everything that the address covers, to be carried or to be named as left behind: the
@@ -291,6 +295,11 @@ class Stage(ABC):
     @abstractmethod
     def publish(self) -> None:
         """Everything is verified, and no session open: from here on it is the target."""
+
+    def withheld(self) -> str:
+        """A sentence on where that stands which was written and is not published; "" where it is
+        the target itself."""
+        return ""
 
 
 class Hold(ABC):

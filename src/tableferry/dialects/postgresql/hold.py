@@ -8,7 +8,7 @@ takes it too.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -52,7 +52,8 @@ _EXPORT = (
 
 _WHO = (
     "SELECT a.pid, a.usename::text AS role, a.application_name AS name, l.granted, "
-    "l.relation::regclass::text AS held FROM pg_locks l JOIN pg_stat_activity a ON a.pid = l.pid "
+    "l.relation::regclass::text AS held FROM pg_locks l "
+    "LEFT JOIN pg_stat_activity a ON a.pid = l.pid "
     "WHERE l.mode = 'AccessExclusiveLock' AND l.relation IN ({relations}) "
     "AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database()) "
     "ORDER BY l.granted DESC, a.pid LIMIT 1"
@@ -151,15 +152,17 @@ class ExportedSnapshot(Hold):
         self._session.rollback()
         listed = ", ".join(str(oid) for each in relations for oid in each.oids)
         found = self._session.rows(_WHO.format(relations=listed))
-        if not found:
-            who = "another session, which has let go of it by now"
-        else:
-            row = found[0]
-            name = f" ({row['name']})" if row["name"] else ""
-            does = "has" if row["granted"] else "waits to have"
-            who = f"process {row['pid']}{name} of role {row['role']} {does} {row['held']} to itself"
+        who = _who(found[0]) if found else "another session, which has let go of it by now"
         return Refused(
             f"A table of {self.endpoint} could not be held still within {_LOCK_SECONDS} s: {who}.",
             hint="Let it end, then run again.",
             sqlstate=error.sqlstate,
         )
+
+
+def _who(row: Mapping[str, Any]) -> str:
+    if row["pid"] is None:
+        return f"a prepared transaction has {row['held']} to itself"
+    name = f" ({row['name']})" if row["name"] else ""
+    does = "has" if row["granted"] else "waits to have"
+    return f"process {row['pid']}{name} of role {row['role']} {does} {row['held']} to itself"

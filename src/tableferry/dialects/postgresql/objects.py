@@ -242,9 +242,11 @@ def objects_left_behind(
             row["what"],
             _label(row["schema"], row["name"]),
             _label(row["table_schema"], row["table_name"]),
-            row["reason"],
+            row["reason"] or "",
         )
         for row in rows(connection, query)
+        # Dropped since the moment that is looked at.
+        if row["name"] is not None
     )
 
 

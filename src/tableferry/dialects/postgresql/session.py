@@ -237,10 +237,25 @@ class PostgresSession(TargetSession, Surveyor):
         )[0]
         return f"postgresql {row['server']}/{row['database']}/{self._schema}"
 
+    def covers(self, identity: str) -> bool:
+        own = self.identity()
+        if postgres.address_of(self._endpoint).schema:
+            return own == identity
+        # Without a schema all of them are meant.
+        return identity.startswith(own.removesuffix(self._schema))
+
     def inspect(self) -> Schema:
         covered = postgres.address_of(self._endpoint).schema or None
-        with postgres.errors(self._endpoint):
-            return catalog.inspect(self._connection, covered)
+        try:
+            with postgres.errors(self._endpoint):
+                return catalog.inspect(self._connection, covered)
+        except DatabaseError as error:
+            # Only tables are held; what else is dropped meanwhile, the catalogs cannot describe.
+            raise Refused(
+                f"What is there could not be read: {error.message}",
+                hint=error.hint or "Run again: somebody may have dropped what was looked at.",
+                sqlstate=error.sqlstate,
+            ) from error
 
     def inspect_target(self) -> Schema:
         with postgres.errors(self._endpoint):

@@ -60,8 +60,7 @@ _DOMAINS = (
     "d(oid, base, modifier, required, fallback) AS ("
     "SELECT t.oid, t.typbasetype, t.typtypmod, t.typnotnull, pg_get_expr(t.typdefaultbin, 0) "
     "FROM pg_type t WHERE t.typtype = 'd' UNION ALL "
-    "SELECT d.oid, t.typbasetype, t.typtypmod, d.required OR t.typnotnull, "
-    "coalesce(d.fallback, pg_get_expr(t.typdefaultbin, 0)) "
+    "SELECT d.oid, t.typbasetype, t.typtypmod, d.required OR t.typnotnull, d.fallback "
     "FROM d JOIN pg_type t ON t.oid = d.base AND t.typtype = 'd')"
 )
 
@@ -80,7 +79,8 @@ _TABLES = (
     "WHERE i.inhparent = r.oid AND x.relispartition ORDER BY 1) AS partitions, "
     "array(SELECT x.relname::text FROM pg_inherits i JOIN pg_class x ON x.oid = i.inhparent "
     "WHERE i.inhrelid = r.oid AND NOT r.partition ORDER BY i.inhseqno) AS parents, "
-    "has_table_privilege(r.oid, 'SELECT') AND NOT row_security_active(r.oid) AS readable "
+    "has_table_privilege(r.oid, 'SELECT') AND has_schema_privilege(c.relnamespace, 'USAGE') "
+    "AND NOT row_security_active(r.oid) AS readable "
     "FROM r JOIN pg_class c ON c.oid = r.oid ORDER BY r.schema, r.name"
 )
 

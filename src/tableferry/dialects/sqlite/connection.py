@@ -53,7 +53,7 @@ _WRITER = (
     "PRAGMA busy_timeout = 3600000",
     "PRAGMA synchronous = OFF",
     "PRAGMA journal_mode = TRUNCATE",
-    "PRAGMA cache_size = -65536",
+    "PRAGMA cache_size = -16384",
     "PRAGMA threads = 2",
 )
 

@@ -14,19 +14,18 @@ from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 
-from tableferry.addresses import SqliteFile
+from tableferry.addresses import STAGED_ENDING, SqliteFile
 from tableferry.dialects.base import RUN_TABLE, Endpoint, Stage
 from tableferry.dialects.sqlite import connection as sqlite
 from tableferry.dialects.sqlite.hold import LockedFile, WatchedFile
 from tableferry.dialects.sqlite.target import SqliteTarget, parts_folder
 from tableferry.errors import Refused, SourceChanged, TableferryError
 
-_ENDING = ".tableferry"
 _COMPANIONS = ("-wal", "-shm", "-journal")
 
 
 def staged_path(target: Path) -> Path:
-    return target.with_name(target.name + _ENDING)
+    return target.with_name(target.name + STAGED_ENDING)
 
 
 class StagedFile(Stage):
@@ -40,7 +39,6 @@ class StagedFile(Stage):
         self.endpoint = replace(
             endpoint, address=SqliteFile(self._staged), label=endpoint.label or str(endpoint)
         )
-        self._published = False
         self._holds = ExitStack()
 
     def __enter__(self) -> StagedFile:
@@ -52,11 +50,14 @@ class StagedFile(Stage):
                 self.discard()
             self._old = self._status()
             if self._old is not None:
+                self._require_ownership(self._old)
                 plain = Endpoint(SqliteFile(self._target))
-                self._watch = self._holds.enter_context(WatchedFile(plain))
+                # First, since it brings back what a program that was killed has left half done,
+                # which who only reads cannot.
                 self._hold = LockedFile(plain)
                 if isinstance(self._holds.enter_context(self._hold), WatchedFile):
-                    raise Refused(f"{self._target} cannot be written by this user.")
+                    raise Refused(f"{self._target} cannot be kept still by this user.")
+                self._watch = self._holds.enter_context(WatchedFile(plain))
         except BaseException:
             self.__exit__()
             raise
@@ -65,8 +66,8 @@ class StagedFile(Stage):
     def __exit__(self, *_: object) -> None:
         self._holds.close()
         try:
-            if not self._published and not self._holds_run():
-                self._staged.unlink(missing_ok=True)
+            if self._stands(self._lock) and not self._holds_run():
+                self._staged.unlink()
                 self._remove_companions(self._staged)
         finally:
             os.close(self._lock)
@@ -77,19 +78,44 @@ class StagedFile(Stage):
             raise Refused(f"There is no folder {folder}.", hint="Make it, or correct the path.")
         if not os.access(folder, os.W_OK):
             raise Refused(f"Nothing can be written in {folder} by this user.")
-        if self._target.exists() and not self._target.is_file():
+        if not self._target.exists():
+            return
+        if not self._target.is_file():
             raise Refused(f"{self._target} is not a file.")
+        # SQLite itself would open it all the same, and lock nothing.
+        if not os.access(self._target, os.W_OK):
+            raise Refused(f"{self._target} cannot be written by this user.")
+
+    def _require_ownership(self, old: os.stat_result) -> None:
+        """Raises Refused where the new file could not be given to the owner of the old one."""
+        groups = {os.getegid(), *os.getgroups()}
+        if os.geteuid() != 0 and (old.st_uid != os.geteuid() or old.st_gid not in groups):
+            raise Refused(
+                f"{self._target} is another user's: what takes its place would not be.",
+                hint="Run as its owner, or as root.",
+            )
 
     def _locked(self) -> int:
-        descriptor = os.open(self._staged, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+        while True:
+            descriptor = os.open(self._staged, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                os.close(descriptor)
+                raise Refused(
+                    f"Another run is writing to {self._target}.", hint="Wait until it has ended."
+                ) from None
+            # One that has just ended may have taken the file away that was opened here.
+            if self._stands(descriptor):
+                return descriptor
             os.close(descriptor)
-            raise Refused(
-                f"Another run is writing to {self._target}.", hint="Wait until it has ended."
-            ) from None
-        return descriptor
+
+    def _stands(self, descriptor: int) -> bool:
+        """Whether an open file is the one beside the target, by now."""
+        try:
+            return os.path.samestat(os.fstat(descriptor), self._staged.stat())
+        except FileNotFoundError:
+            return False
 
     def _status(self) -> os.stat_result | None:
         """Of what is there already; a file without a byte is no database yet."""
@@ -102,8 +128,16 @@ class StagedFile(Stage):
         return SqliteTarget(self.endpoint, self._target if self._old is not None else None)
 
     def discard(self) -> None:
-        """Gives up what an earlier run has left."""
-        os.truncate(self._staged, 0)
+        """Gives up what an earlier run has left: in a file of its own, which a worker of that run
+        may still be busy with."""
+        if self._staged.stat().st_size > 0:
+            self._staged.unlink()
+            before = self._lock
+            try:
+                self._lock = self._locked()
+            finally:
+                if self._lock != before:
+                    os.close(before)
         self._remove_companions(self._staged)
         self.unfinished = False
 
@@ -127,6 +161,12 @@ class StagedFile(Stage):
             path.with_name(path.name + ending).unlink(missing_ok=True)
         shutil.rmtree(parts_folder(self._staged), ignore_errors=True)
 
+    def withheld(self) -> str:
+        return (
+            f"{self._target} is as it was. What was written stands in {self._staged}: --drop-all "
+            "starts anew, --abort gives it up."
+        )
+
     def publish(self) -> None:
         self._finish()
         if self._old is None:
@@ -140,7 +180,6 @@ class StagedFile(Stage):
             self._put_in_place()
         else:
             self._replace()
-        self._published = True
 
     def _finish(self) -> None:
         """An ordinary database from here on."""
@@ -167,6 +206,9 @@ class StagedFile(Stage):
                 # What a WAL or a hot journal holds goes into the file, and they are gone.
                 sqlite.run(connection, "PRAGMA journal_mode = DELETE")
                 sqlite.run(connection, "BEGIN EXCLUSIVE")
+                # A journal that is still there holds nothing, but would be taken for the new
+                # file's: some programs keep theirs (PRAGMA journal_mode = PERSIST).
+                self._target.with_name(f"{self._target.name}-journal").unlink(missing_ok=True)
                 self._put_in_place()
             finally:
                 connection.close()
