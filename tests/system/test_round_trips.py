@@ -246,6 +246,23 @@ def test_names_of_what_the_target_lacks_become_text(
         assert list(again.widened()) == ["t.unknown"]
 
 
+def test_rows_that_break_a_rule_are_shown_whatever_their_texts_are(tmp_path: Path) -> None:
+    source = sqlite_file(
+        tmp_path / "source.db",
+        "CREATE TABLE parents (id TEXT PRIMARY KEY);"
+        "CREATE TABLE children (id TEXT PRIMARY KEY, p TEXT REFERENCES parents);"
+        "INSERT INTO children VALUES (CAST(x'61f4' AS TEXT), 'nobody');",
+    )
+
+    run = with_report("--from", sqlite_url(source), "--to", sqlite_url(tmp_path / "copy.db"))
+
+    assert run.code == 0, run.err
+    ((table, _, count),) = run.violations("foreign key")
+    assert (table, count) == ("children", 1)
+    (broken,) = run.report["violations"]
+    assert broken["examples"] == [{"id": "'a\ufffd'"}]
+
+
 # ---- the document --------------------------------------------------------------------------------
 
 
