@@ -4,8 +4,8 @@ nothing may be gone that is not named, nor be named and not gone."""
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from tests.system.trips import Report, TableTrip
@@ -20,6 +20,16 @@ class Fact:
     table: str
     detail: tuple[str, ...] = ()
     names: tuple[str, ...] = field(default=(), compare=False)
+
+
+def counted(facts: Iterable[Fact]) -> Counter[Fact]:
+    """Facts that are the same, such as two indexes of a column, go by the names of all of them."""
+    names: dict[Fact, tuple[str, ...]] = {}
+    counts: Counter[Fact] = Counter()
+    for fact in facts:
+        names[fact] = (*names.get(fact, ()), *fact.names)
+        counts[fact] += 1
+    return Counter({replace(fact, names=names[fact]): count for fact, count in counts.items()})
 
 
 # Named although nothing of the kind is compared.

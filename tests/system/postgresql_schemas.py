@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import psycopg
-from tests.system.facts import Fact, left_over
+from tests.system.facts import Fact, counted, left_over
 from tests.system.trips import Report, Row, TableTrip, read, table_trips
 
 # Of each column: its type, what its values are in the end (of a domain its base), and more.
@@ -32,8 +32,9 @@ SELECT n.nspname, c.relname, a.attname, format_type(a.atttypid, a.atttypmod),
   coalesce(pg_get_expr(f.adbin, f.adrelid), CASE WHEN a.attidentity = '' THEN b.fallback END, ''),
   coalesce(col_description(c.oid, a.attnum), ''), a.attcollation <> t.typcollation,
   array(SELECT l.enumlabel::text FROM pg_enum l WHERE l.enumtypid = e.oid ORDER BY l.enumsortorder),
-  coalesce((SELECT array_agg(k.conname::text) FROM pg_constraint k WHERE k.contypid = t.oid
-    AND k.contype = 'c'), '{}')
+  coalesce((SELECT array_agg(k.conname::text) FROM pg_constraint k WHERE k.contype = 'c'
+    AND (k.contypid = t.oid OR k.contypid IN (SELECT x.base FROM base x WHERE x.oid = t.oid))),
+    '{}')
 FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
 JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
 JOIN pg_type t ON t.oid = a.atttypid
@@ -51,9 +52,7 @@ _CONSTRAINTS = f"""
 SELECT n.nspname, c.relname, k.conname, k.contype::text,
   {_LISTED.format(numbers="k.conkey", table="k.conrelid")}, k.condeferrable, k.condeferred,
   pn.nspname, p.relname, {_LISTED.format(numbers="k.confkey", table="k.confrelid")},
-  k.confdeltype::text, k.confupdtype::text, k.confmatchtype::text,
-  (SELECT bool_and(x.atttypid IN ('int2'::regtype, 'int4'::regtype, 'int8'::regtype))
-    FROM pg_attribute x WHERE x.attrelid = k.conrelid AND x.attnum = ANY(k.conkey))
+  k.confdeltype::text, k.confupdtype::text, k.confmatchtype::text
 FROM pg_constraint k JOIN pg_class c ON c.oid = k.conrelid
 JOIN pg_namespace n ON n.oid = c.relnamespace
 LEFT JOIN pg_class p ON p.oid = k.confrelid LEFT JOIN pg_namespace pn ON pn.oid = p.relnamespace
@@ -101,6 +100,12 @@ UNION ALL SELECT 'sequence', '', '', CASE n.nspname WHEN 'public' THEN '' ELSE n
     AND d.deptype IN ('a', 'i') AND d.refobjsubid > 0)
   AND NOT EXISTS (SELECT 1 FROM pg_depend d WHERE d.refobjid = c.oid
     AND d.classid = 'pg_attrdef'::regclass)
+UNION ALL SELECT 'inheritance', n.nspname, c.relname,
+  CASE pn.nspname WHEN 'public' THEN '' ELSE pn.nspname || '.' END
+  || p.relname
+  FROM pg_inherits x JOIN pg_class c ON c.oid = x.inhrelid AND NOT c.relispartition
+  JOIN pg_namespace n ON n.oid = c.relnamespace JOIN pg_class p ON p.oid = x.inhparent
+  JOIN pg_namespace pn ON pn.oid = p.relnamespace WHERE c.relkind = 'r'
 UNION ALL SELECT 'extension', '', '', x.extname::text FROM pg_extension x
   WHERE x.extname <> 'plpgsql'
 UNION ALL SELECT DISTINCT CASE x.contype WHEN 'p' THEN 'primary key' WHEN 'c' THEN 'check'
@@ -161,8 +166,15 @@ class Schema:
 class _Names:
     """Tables and columns by the names that they have at the end of a round trip."""
 
-    def __init__(self, trips: Mapping[str, TableTrip]) -> None:
+    def __init__(self, trips: Mapping[str, TableTrip], views: Mapping[str, str]) -> None:
         self._trips = trips
+        self._views = views
+
+    def other(self, what: str, schema: str, table: str, name: str) -> Fact:
+        if what == "view":
+            last = self._views.get(name, name)
+            return Fact(what, last, (last,), (name, last))
+        return Fact(what, self.table(schema, table) if table else "", (name,), (name,))
 
     def _trip(self, schema: str, table: str) -> TableTrip | None:
         return self._trips.get(table if schema == "public" else f"{schema}.{table}")
@@ -189,9 +201,14 @@ class _Names:
         return tuple(own.get(name, name) for name in names)
 
 
-def schema_of(connection: psycopg.Connection[Row], trips: Mapping[str, TableTrip]) -> Schema:
-    """``trips`` are those that begin here, none for the database at the end of them."""
-    names = _Names(trips)
+def schema_of(
+    connection: psycopg.Connection[Row],
+    trips: Mapping[str, TableTrip],
+    views: Mapping[str, str],
+) -> Schema:
+    """``trips`` are those that begin here, none for the database at the end of them, and ``views``
+    are names at their end."""
+    names = _Names(trips, views)
     columns = {(c.table, c.name): c for c in _columns(connection, names)}
     constraints = connection.execute(
         _CONSTRAINTS.replace("{tables}", _OWN_TABLES).encode()
@@ -199,19 +216,23 @@ def schema_of(connection: psycopg.Connection[Row], trips: Mapping[str, TableTrip
     of_one = (
         (names.table(row[0], row[1]), names.columns(row[0], row[1], row[4])[0])
         for row in constraints
-        if row[3] == "p" and len(row[4]) == 1 and row[-1]
+        if row[3] == "p" and len(row[4]) == 1
     )
-    keys = frozenset(at for at in of_one if columns[at].numbered or not columns[at].fallback)
+    keys = frozenset(
+        at
+        for at in of_one
+        if columns[at].base in _INTEGERS and (columns[at].numbered or not columns[at].fallback)
+    )
     facts = [
         *_of_columns(columns.values()),
         *(fact for row in constraints for fact in _of_constraint(row, names)),
         *_of_indexes(connection, names),
         *(
-            Fact(what, names.table(schema, table) if table else "", (name,), (name,))
+            names.other(what, schema, table, name)
             for what, schema, table, name in connection.execute(_OTHERS.encode())
         ),
     ]
-    return Schema(columns, Counter(facts), keys)
+    return Schema(columns, counted(facts), keys)
 
 
 def _columns(connection: psycopg.Connection[Row], names: _Names) -> Iterator[Column]:
@@ -367,7 +388,9 @@ def schema_differences(first: str, last: str, there: Report, back: Report) -> di
     named is gone, and whatever is gone is named."""
     trips = table_trips(there, back)
     with read(first) as one, read(last) as two:
-        before, after = schema_of(one, trips), schema_of(two, {})
+        lasts = {view["source"]: view["target"] for view in back["views"]}
+        views = {v["source"]: lasts.get(v["target"], v["target"]) for v in there["views"]}
+        before, after = schema_of(one, trips, views), schema_of(two, {}, {})
         found: dict[str, Any] = {}
         unknown = {
             (trip.last, column.last)

@@ -7,12 +7,11 @@ from __future__ import annotations
 
 import re
 import sqlite3
-from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from tests.system.facts import Fact, left_over
+from tests.system.facts import Fact, counted, left_over
 from tests.system.trips import (
     ColumnTrip,
     Report,
@@ -37,8 +36,8 @@ def copy_differences(first: Path, last: Path, report: Report) -> dict[str, Any]:
             for column in trip.columns
         }
         found = _unlike_types(types, two)
-        expected = Counter(_facts(one, trips, copied=True))
-        facts = Counter(_facts(two, {}, copied=True))
+        expected = counted(_facts(one, trips, copied=True))
+        facts = counted(_facts(two, {}, copied=True))
         if new := facts - expected:
             found["new"] = sorted(map(repr, new.elements()))
         return found | left_over(expected - facts, (report, back), trips)
@@ -96,8 +95,8 @@ def schema_differences(first: Path, last: Path, there: Report, back: Report) -> 
             for column in trip.columns
         }
         found = _unlike_types(types, two)
-        expected = Counter(_facts(one, trips, copied=False))
-        facts = Counter(_facts(two, {}, copied=False))
+        expected = counted(_facts(one, trips, copied=False))
+        facts = counted(_facts(two, {}, copied=False))
         if new := facts - expected:
             found["new"] = sorted(map(repr, new.elements()))
         return found | left_over(expected - facts, (there, back), trips)

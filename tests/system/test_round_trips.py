@@ -230,6 +230,59 @@ def test_the_comparison_of_postgresql_sees(
     assert any(what in where for where in found)
 
 
+CORNERS = """
+CREATE SCHEMA other;
+CREATE DOMAIN positive AS int CHECK (VALUE > 0);
+CREATE DOMAIN other.small AS positive NOT NULL DEFAULT 5 CONSTRAINT below CHECK (VALUE < 100);
+CREATE TYPE mood AS ENUM ('ok', 'it''s');
+CREATE TABLE t (
+    id int GENERATED ALWAYS AS IDENTITY (START WITH 7 INCREMENT BY 3) PRIMARY KEY,
+    price numeric(10,2) NOT NULL DEFAULT 0,
+    vat numeric(10,2) GENERATED ALWAYS AS (price * 2) STORED,
+    n int NOT NULL, twice int GENERATED ALWAYS AS (n * 2) STORED,
+    name varchar(5) CHECK (name <> ''), "Name" char(3), at timestamptz DEFAULT now(),
+    key uuid DEFAULT gen_random_uuid(), tags text[] DEFAULT '{}', how mood DEFAULT 'ok'
+);
+COMMENT ON TABLE t IS 'two\nlines -- of a comment';
+COMMENT ON COLUMN t.name IS 'a name';
+INSERT INTO t (price, n, name, "Name", how)
+    VALUES (1.5, 3, 'a', 'x', 'it''s'), (2, -4, NULL, '', NULL);
+CREATE TABLE other.t (a other.small, b int REFERENCES t (id) ON DELETE SET NULL, c text, d numeric);
+INSERT INTO other.t VALUES (5, 7, 'x', 1.10), (5, 7, 'x', 1.10), (99, NULL, '', 'NaN');
+CREATE UNIQUE INDEX lowered ON t (lower(name), n DESC) WHERE n > 0;
+CREATE INDEX spread ON t USING brin (n);
+CREATE VIEW cheap AS SELECT id, price FROM t WHERE price < 2;
+CREATE VIEW other.cheap AS SELECT b FROM other.t WHERE a = 5;
+CREATE VIEW odd AS SELECT pg_typeof(n) AS type FROM t;
+CREATE TABLE parent (a int, b text);
+CREATE TABLE heir (c int) INHERITS (parent);
+INSERT INTO parent VALUES (1, 'of parent');
+INSERT INTO heir VALUES (2, 'of heir', 3);
+CREATE TABLE parts (a int, b text, PRIMARY KEY (a, b)) PARTITION BY LIST (b);
+CREATE TABLE parts_x PARTITION OF parts FOR VALUES IN ('x');
+CREATE TABLE parts_rest PARTITION OF parts DEFAULT;
+INSERT INTO parts VALUES (1, 'x'), (2, 'y');
+CREATE SEQUENCE free;
+CREATE TABLE "select" ("from" int, "FROM" int, "a b" int, UNIQUE ("from", "FROM"));
+INSERT INTO "select" VALUES (1, 2, 3), (NULL, NULL, NULL), (NULL, NULL, NULL);
+"""
+
+
+def test_corners_of_postgresql_come_back(
+    database: Server, other_database: Server, tmp_path: Path
+) -> None:
+    loaded(database, CORNERS)
+
+    there, again = through_sqlite(database, other_database, tmp_path)
+
+    ends = database.url, other_database.url, there.report, again.report
+    assert trips.postgres_differences(*ends) == {}
+    assert postgresql_schemas.schema_differences(*ends) == {}
+    # What was there before goes on after the end of the trip.
+    insert = "INSERT INTO t (n) VALUES (1) RETURNING id, price, twice, tags, how::text"
+    assert other_database.rows(insert) == database.rows(insert)
+
+
 def test_names_of_what_the_target_lacks_become_text(
     any_database: Server, started: Callable[[str], Server], tmp_path: Path
 ) -> None:

@@ -288,7 +288,8 @@ _TABLES = """
 SELECT n.nspname, c.relname, array(SELECT a.attname::text FROM pg_attribute a
     WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped ORDER BY a.attnum),
   array(SELECT format_type(a.atttypid, a.atttypmod) FROM pg_attribute a
-    WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped ORDER BY a.attnum)
+    WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped ORDER BY a.attnum),
+  c.relkind = 'r'
 FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
 WHERE c.relkind IN ('r', 'p', 'm') AND NOT c.relispartition AND c.relispopulated
   AND n.nspname !~ '^(pg_|information_schema)' ORDER BY 1, 2
@@ -298,12 +299,14 @@ _FLOATS = ("real", "double precision")
 
 @dataclass(frozen=True, slots=True)
 class PostgresTable:
-    """types: as format_type() says with an empty search path."""
+    """types: as format_type() says with an empty search path. heirs: tables that inherit from it
+    have rows that it shows, and that are not its own."""
 
     schema: str
     name: str
     columns: tuple[str, ...]
     types: tuple[str, ...]
+    heirs: bool
 
     @property
     def label(self) -> str:
@@ -322,8 +325,8 @@ def read(url: str) -> Iterator[psycopg.Connection[Row]]:
 def postgres_tables(connection: psycopg.Connection[Row]) -> dict[str, PostgresTable]:
     """Those that have a column, by the name that a report has for them."""
     tables = [
-        PostgresTable(schema, name, tuple(columns), tuple(types))
-        for schema, name, columns, types in connection.execute(_TABLES)
+        PostgresTable(schema, name, tuple(columns), tuple(types), heirs)
+        for schema, name, columns, types, heirs in connection.execute(_TABLES)
         if columns
     ]
     found = {table.label: table for table in tables}
@@ -369,7 +372,7 @@ def _postgres_rows(
         )
         for name, type_ in zip(table.columns, types, strict=True)
     ]
-    query = sql.SQL("SELECT {} FROM {} t").format(
+    query = sql.SQL("SELECT {} FROM ONLY {} t" if table.heirs else "SELECT {} FROM {} t").format(
         sql.SQL(", ").join(terms), sql.Identifier(table.schema, table.name)
     )
     floats = [type_ in _FLOATS for type_ in types]
