@@ -316,11 +316,11 @@ def _of_indexes(connection: psycopg.Connection[Row], names: _Names) -> Iterator[
 # ---- what comes back -----------------------------------------------------------------------------
 
 
-def type_at_the_end(column: Column, *, key: bool) -> str:
-    """The type that a column comes back as; ``key``: it alone is the primary key."""
-    if column.kind != "b":
+def type_at_the_end(base: str, *, key: bool = False, users: bool = False) -> str:
+    """The type that a column comes back as. base: its type, or the one that its domain restricts;
+    key: it alone is the primary key, and has no default; users: the type is one of a user's."""
+    if users:
         return "text"
-    base = column.base
     if key and base in _INTEGERS:
         return "bigint"
     if match := re.fullmatch(r"(timestamp|time)\(\d\)( with(?:out)? time zone)", base):
@@ -330,10 +330,10 @@ def type_at_the_end(column: Column, *, key: bool) -> str:
             if base.endswith(") with time zone") and match[1] == "time"
             else (match[1] + match[2])
         )
-    return _OTHERWISE.get(base, base)
+    return OTHERWISE.get(base, base)
 
 
-_OTHERWISE = {
+OTHERWISE = {
     "character varying": "text",
     "bpchar": "text",
     "aclitem": "text",
@@ -369,8 +369,16 @@ def schema_differences(first: str, last: str, there: Report, back: Report) -> di
     with read(first) as one, read(last) as two:
         before, after = schema_of(one, trips), schema_of(two, {})
         found: dict[str, Any] = {}
+        unknown = {
+            (trip.last, column.last)
+            for trip in trips.values()
+            for column in trip.columns
+            if column.misfit and column.types[0].startswith("reg")
+        }
         types = {
-            at: type_at_the_end(column, key=at in before.keys)
+            at: "text"
+            if at in unknown
+            else type_at_the_end(column.base, key=at in before.keys, users=column.kind != "b")
             for at, column in before.columns.items()
         }
         really = {at: column.type for at, column in after.columns.items()}

@@ -109,7 +109,6 @@ def type_at_the_end(type_: str, *, key: bool) -> str:
     if key and type_ in ("smallint", "integer", "bigint"):
         return "INTEGER"
     if match := re.fullmatch(r"numeric\((\d+),(\d+)\)", type_):
-        assert int(match[1]) <= 18
         return (
             f"DECIMAL({match[1]},{match[2]})"
             if int(match[1]) <= 15
@@ -117,7 +116,7 @@ def type_at_the_end(type_: str, *, key: bool) -> str:
         )
     if match := re.fullmatch(r"character varying\((\d+)\)", type_):
         return f"VARCHAR({match[1]})"
-    return _TYPES[type_]
+    return TYPES[type_]
 
 
 def _of_numeric(connection: sqlite3.Connection, table: str, column: str) -> str:
@@ -132,7 +131,7 @@ def _of_numeric(connection: sqlite3.Connection, table: str, column: str) -> str:
     return "NUMERIC_TEXT" if other else "NUMERIC"
 
 
-_TYPES = {
+TYPES = {
     "smallint": "INT2",
     "integer": "INT4",
     "bigint": "BIGINT",
@@ -201,8 +200,9 @@ def _is_rowid(
 ) -> bool:
     """Whether the one column of the primary key is the rowid itself: then it has no index of its
     own. At the end of a round trip every key of one integer is."""
-    if trip is not None and not copied:
-        return trip.column(_keys(connection, table)[0]).types[2] == "INTEGER"
+    column = trip.column(_keys(connection, table)[0]) if trip and not copied else None
+    if column is not None and column.types[2] == "INTEGER":
+        return True
     query = "SELECT origin FROM pragma_index_list(?)"
     return all(origin != "pk" for (origin,) in _rows(connection, query, table))
 

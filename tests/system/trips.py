@@ -342,6 +342,9 @@ def postgres_differences(first: str, last: str, there: Report, back: Report) -> 
         found |= _unlike(
             "tables at the end", sorted(t.last for t in trips.values()), sorted(theirs)
         )
+        for connection in (one, two):
+            # A value that names a table, as a regclass does, says the schema of all others.
+            connection.execute("SET search_path = public")
         for trip in trips.values():
             source, target = mine[trip.name], theirs[trip.last]
             columns = [column.last for column in trip.columns]

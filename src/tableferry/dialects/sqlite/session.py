@@ -86,9 +86,9 @@ class SqliteSession(Session, Surveyor):
             if not count or not most or not cells:
                 return count, ()
             query = f"SELECT {', '.join(cells)} FROM {source} LIMIT {most}"
-            found = sqlite.rows(
-                self._connection, query, ", ".join(f"c{i}" for i in range(len(cells)))
-            )
+            names = ", ".join(f"c{i}" for i in range(len(cells)))
+            # They are shown, and a text may be anything.
+            found = sqlite.rows(self._connection, query, names, invalid="replace")
             return count, tuple(map(tuple, found))
 
     def ranges(self, table: Table) -> tuple[Range, ...]:
