@@ -431,7 +431,7 @@ def _units(array: pa.Array) -> npt.NDArray[np.int64]:
 
 
 def decimals_to_texts(array: pa.Array, kind: Kind) -> pa.Array:
-    """Decimals as PostgreSQL writes them, those that are no numbers by their names."""
+    """Decimals as PostgreSQL reads them, those that are no numbers by their names."""
     beyond = _beyond(array, kind)
     if not beyond.any():
         return array.cast(pa.string())

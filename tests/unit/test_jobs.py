@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from tableferry.errors import MisfitFound
 from tableferry.executors import InlineExecutor
-from tableferry.jobs import Jobs, Urgency
+from tableferry.jobs import Access, Jobs, Urgency
 
 
 def same(argument: Any) -> Any:
@@ -166,3 +166,111 @@ def test_a_handler_may_raise_again() -> None:
 
 def test_no_jobs_are_done_at_once() -> None:
     Jobs(InlineExecutor(), 1).run()
+
+
+# ---- a target that one at a time can write ----------------------------------------------------
+
+READ, WRITE, NONE = Access.READ, Access.WRITE, Access.NONE
+JOBS = st.lists(
+    st.tuples(st.sampled_from(list(Access)), st.sampled_from(list(Urgency)), st.integers(0, 3)),
+    max_size=25,
+)
+
+
+class Steps(Executor):
+    """Holds jobs until it is told which of them is done; remembers what ran beside what."""
+
+    def __init__(self) -> None:
+        self.running: dict[Future[Any], Any] = {}
+        self.beside: list[tuple[Access, ...]] = []
+        self.order: list[Any] = []
+
+    def submit(self, fn: Any, /, *args: Any, **kwargs: Any) -> Future[Any]:
+        future: Future[Any] = Future()
+        self.running[future] = args[0]
+        self.order.append(args[0])
+        self.beside.append(tuple(argument[0] for argument in self.running.values()))
+        return future
+
+
+def stepping(executor: Steps, choose: Any) -> Any:
+    """Stands in for concurrent.futures.wait: one job of those running is done."""
+
+    def wait(futures: Any, return_when: str) -> tuple[set[Future[Any]], set[Future[Any]]]:
+        done = choose(list(futures))
+        done.set_result(executor.running.pop(done))
+        return {done}, set(futures) - {done}
+
+    return wait
+
+
+@given(JOBS, st.integers(1, 4), st.randoms(use_true_random=False))
+def test_one_writer_and_no_reader_beside_it(
+    wanted: list[tuple[Access, Urgency, int]], at_once: int, random: Any
+) -> None:
+    executor = Steps()
+    jobs = Jobs(executor, at_once, lambda argument: argument[0])
+    done: list[Any] = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("tableferry.jobs.wait", stepping(executor, random.choice))
+        for number, (access, urgency, size) in enumerate(wanted):
+            jobs.add(same, (access, number), done.append, urgency=urgency, size=size)
+        jobs.run()
+    assert sorted(number for _, number in done) == list(range(len(wanted)))
+    for beside in executor.beside:
+        assert len(beside) <= at_once
+        if WRITE in beside:
+            assert beside.count(WRITE) == 1
+            assert READ not in beside
+
+
+def started(jobs: Jobs, executor: Steps, *wanted: tuple[Access, Urgency]) -> list[int]:
+    """The numbers of the jobs in the order in which they start, the oldest ending first."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("tableferry.jobs.wait", stepping(executor, lambda running: running[0]))
+        for number, (access, urgency) in enumerate(wanted):
+            jobs.add(same, (access, number), ignore, urgency=urgency)
+        jobs.run()
+    return [number for _, number in executor.order]
+
+
+def test_who_writes_goes_first() -> None:
+    executor = Steps()
+    order = started(
+        Jobs(executor, 1, lambda argument: argument[0]),
+        executor,
+        (NONE, Urgency.COPY),
+        (READ, Urgency.COPY),
+        (WRITE, Urgency.FINISH),
+        (WRITE, Urgency.COPY),
+    )
+    assert order == [2, 3, 0, 1]
+
+
+def test_what_has_to_wait_is_passed_and_not_forgotten() -> None:
+    executor = Steps()
+    order = started(
+        Jobs(executor, 3, lambda argument: argument[0]),
+        executor,
+        (WRITE, Urgency.KEYS),
+        (WRITE, Urgency.KEYS),
+        (READ, Urgency.KEYS),
+        (NONE, Urgency.FINISH),
+        (NONE, Urgency.FINISH),
+    )
+    # Beside the first writer, those that do not touch the target; readers after all writers.
+    assert order == [0, 3, 4, 1, 2]
+
+
+def test_readers_read_side_by_side() -> None:
+    executor = Steps()
+    started(
+        Jobs(executor, 3, lambda argument: argument[0]), executor, *([(READ, Urgency.DIGEST)] * 3)
+    )
+    assert executor.beside[-1] == (READ, READ, READ)
+
+
+def test_without_a_rule_writers_write_side_by_side() -> None:
+    executor = Steps()
+    started(Jobs(executor, 3), executor, *([(WRITE, Urgency.COPY)] * 3))
+    assert executor.beside[-1] == (WRITE, WRITE, WRITE)

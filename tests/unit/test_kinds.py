@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import math
+import sqlite3
 import uuid
+from contextlib import closing
 from decimal import Decimal
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
@@ -334,3 +338,161 @@ def test_every_name_has_an_arrow_type() -> None:
     for name in kinds.NAMES:
         assert kinds.arrow_type(Kind(name, precision=5, scale=2)) is not None
     assert kinds.arrow_type(kinds.decimal(5, 2)) == pa.decimal128(5, 2)
+
+
+# ---- numbers of SQLite's ------------------------------------------------------------------------
+
+DIGITS = st.from_regex(r"\A-?(0|[1-9][0-9]{0,20})(\.[0-9]{1,18})?\Z")
+
+
+def is_number(text: str) -> bool:
+    """The rule in plain words: a 64-bit integer, or the shortest decimal of a double as it is
+    written without an exponent, and no digit that carries nothing."""
+    if "." not in text:
+        return text != "-0" and -(2**63) <= int(text) < 2**63
+    return format(Decimal(repr(float(text))), "f") == text and not text.endswith("0")
+
+
+@given(st.lists(DIGITS | st.none()), st.integers(0, 3))
+@example(["0", "-0", "0.0", "-0.0", "-0.5", "1.10", "1.1", "100", "1e5"[:1], None], 0)
+@example(["9223372036854775807", "9223372036854775808", "-9223372036854775808"], 0)
+@example(["-9223372036854775809", "0.1234567890123456", "123456789012345.6", "1.5"], 1)
+@example(["9007199254740993.5", "0.30000000000000004", "12345678901234567.25"], 0)
+def test_numbers_are_those_that_come_back_digit_by_digit(
+    texts: list[str | None], offset: int
+) -> None:
+    array = sliced(pa.array(texts, pa.string()), offset) if texts else pa.array([], pa.string())
+    bad = flags(kinds.number_misfits(array), len(texts))
+    assert bad == [text is not None and not is_number(text) for text in texts]
+
+
+@pytest.mark.parametrize(
+    "text", ["NaN", "Infinity", "-Infinity", "1e5", "+1", " 1", "", ".5", "1."]
+)
+def test_other_spellings_are_no_numbers(text: str) -> None:
+    assert flags(kinds.number_misfits(pa.array([text])), 1) == [True]
+
+
+def floats_of_four_bytes() -> np.ndarray[Any, np.dtype[np.float32]]:
+    """Every exponent, with mantissas at both ends and at random; subnormal, infinite and NaN."""
+    random = np.random.default_rng(4)
+    mantissas = np.concatenate([[0, 1, 2, 0x7FFFFE, 0x7FFFFF], random.integers(0, 1 << 23, 1000)])
+    exponents = np.arange(256, dtype=np.uint32)[:, None] << 23
+    bits = (exponents | mantissas.astype(np.uint32)).ravel()
+    return np.concatenate([bits, bits | np.uint32(1 << 31)]).view(np.float32)
+
+
+def test_floats_of_four_bytes_come_back_from_the_double_of_their_shortest_decimal() -> None:
+    floats = floats_of_four_bytes()
+    doubles = kinds.shortest_doubles(pa.array(floats))
+    assert doubles.type == pa.float64()
+    back = doubles.to_numpy().astype(np.float32)
+    nan = np.isnan(floats)
+    assert (np.isnan(back) == nan).all()
+    assert (back.view(np.uint32) == floats.view(np.uint32))[~nan].all()
+    assert kinds.misfits(doubles, kinds.FLOAT4) is None
+    # A column of SQLite keeps every one but for the sign of a zero, and NaN that stands as text.
+    with closing(sqlite3.connect(":memory:")) as connection:
+        connection.execute("CREATE TABLE t (v FLOAT4)")
+        some = doubles.to_numpy()[~nan][::50]
+        connection.executemany("INSERT INTO t VALUES (?)", [(v,) for v in some.tolist()])
+        found = connection.execute("SELECT v FROM t ORDER BY rowid").fetchall()
+        assert [v for (v,) in found] == some.tolist()
+        assert connection.execute("SELECT DISTINCT typeof(v) FROM t").fetchall() == [("real",)]
+
+
+@given(st.floats(width=32, allow_nan=False))
+@example(0.10000000149011612)
+@example(1e-45)
+@example(3.4028234663852886e38)
+@example(16777216.0)
+def test_a_float_of_four_bytes_is_its_shortest_decimal(value: float) -> None:
+    (double,) = kinds.shortest_doubles(pa.array([value], pa.float32())).to_pylist()
+    # numpy's repr is the shortest that tells the float from all others.
+    assert double == float(str(np.float32(value)))
+
+
+@given(st.lists(st.floats() | st.floats(width=32) | st.none()))
+@example([0.1, 0.10000000149011612, 1e300, 5e-324, 1e-45, 16777217.0, -0.0])
+def test_doubles_that_are_no_shortest_decimal_of_four_bytes(values: list[float | None]) -> None:
+    def fits(value: float | None) -> bool:
+        if value is None or math.isnan(value):
+            return True
+        with np.errstate(over="ignore"):
+            return float(str(np.float32(value))) == value
+
+    bad = flags(kinds.misfits(pa.array(values, pa.float64()), kinds.FLOAT4), len(values))
+    assert bad == [not fits(value) for value in values]
+
+
+# ---- back to text -----------------------------------------------------------------------------
+
+
+@given(st.lists(st.uuids() | st.none()), st.integers(0, 9))
+def test_uuids_as_text(values: list[uuid.UUID | None], offset: int) -> None:
+    array = pa.array([None if v is None else v.bytes for v in values], pa.binary(16))
+    for each in (array, sliced(array, offset) if values else array):
+        text = kinds.uuids_to_text(each)
+        text.validate(full=True)
+        assert text.to_pylist() == [None if v is None else str(v) for v in values]
+        back, bad = kinds.text_to_uuid(text)
+        assert bad is None
+        assert back.to_pylist() == array.to_pylist()
+
+
+UNITS = st.integers(1, kinds.EXACT_DIGITS).flatmap(
+    lambda precision: st.tuples(
+        st.just(precision),
+        st.integers(0, precision),
+        st.lists(
+            st.integers(-(10**precision) + 1, 10**precision - 1)
+            | st.sampled_from(["NaN", "Infinity", "-Infinity"])
+            | st.none()
+        ),
+    )
+)
+
+
+@given(UNITS, st.integers(0, 3))
+@example((15, 15, [10**15 - 1, -1, 0]), 0)
+@example((15, 2, [123456789012345, "NaN", None, "Infinity", "-Infinity"]), 2)
+@example((1, 0, [9, "NaN", -9]), 1)
+def test_decimals_as_doubles(drawn: tuple[int, int, list[Any]], offset: int) -> None:
+    precision, scale, units = drawn
+    kind = kinds.decimal(precision, scale)
+    exact = [Decimal(unit).scaleb(-scale) if isinstance(unit, int) else unit for unit in units]
+    texts = [None if v is None else format(v, "f") if isinstance(v, Decimal) else v for v in exact]
+    array = kinds.texts_to_decimals(pa.array(texts, pa.string()), kind)
+    if texts:
+        array = sliced(array, offset)
+    doubles, names = kinds.decimals_to_doubles(array, kind)
+    assert doubles.to_pylist() == [float(v) if isinstance(v, Decimal) else None for v in exact]
+    named = [v if isinstance(v, str) else None for v in exact]
+    assert (names is None) == (not any(named))
+    if names is not None:
+        assert names.to_pylist() == named
+    assert kinds.holds_named(array, kind) == any(named)
+    assert flags(kinds.named_decimals(array, kind), len(texts)) == [bool(name) for name in named]
+    # And back from what SQLite holds.
+    back, bad = kinds.doubles_to_decimal(doubles, precision, scale)
+    assert bad is None
+    if names is not None:
+        back = pc.coalesce(back, kinds.names_to_decimals(names, kind))
+    assert back.equals(array)
+    written = kinds.decimals_to_texts(array, kind)
+    assert kinds.texts_to_decimals(written, kind).equals(array)
+    assert [w for w, name in zip(written.to_pylist(), named, strict=True) if name] == [
+        name for name in named if name
+    ]
+
+
+def test_only_nan_is_named_among_floats() -> None:
+    assert kinds.holds_named(pa.array([0.5, float("nan")]), kinds.FLOAT)
+    assert not kinds.holds_named(pa.array([0.5, float("inf"), None]), kinds.FLOAT)
+    assert not kinds.holds_named(pa.array(["NaN"]), kinds.TEXT)
+
+
+def test_other_words_are_no_names_of_decimals() -> None:
+    words = pa.array(["nan", "Inf", "", "1", None, "NaN"])
+    names = kinds.names_to_decimals(words, kinds.decimal(5, 2))
+    assert names.is_valid().to_pylist() == [False] * 5 + [True]

@@ -3,20 +3,35 @@
 from __future__ import annotations
 
 import sqlite3
+from contextlib import closing
+from typing import Any
 
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from tableferry.dialects.sqlite.types import affinity, candidates
+from tableferry.dialects.sqlite import SqliteDialect
+from tableferry.dialects.sqlite.types import (
+    affinity,
+    candidates,
+    fit_table,
+    foreign_type,
+    locator,
+    takes,
+    type_for,
+    unkept,
+)
 from tableferry.kinds import (
+    ANY,
     BOOL,
     BYTES,
     DATE,
     FLOAT,
+    FLOAT4,
     INT,
     JSON,
     NAMED_NUMBERS,
+    NUMBER,
     NUMERIC,
     TEXT,
     TIME,
@@ -24,8 +39,11 @@ from tableferry.kinds import (
     TIMESTAMPTZ,
     UUID,
     decimal,
+    native,
 )
-from tableferry.model import Candidate, Column, Kind
+from tableferry.model import Candidate, Column, Key, Kind, Table, TableName
+from tableferry.naming import Destination, Names, column_names
+from tableferry.sql import quote
 
 # The examples of "Datatypes In SQLite", section 3.1.1, and types met in real schemas.
 AFFINITIES = {
@@ -209,3 +227,184 @@ def test_the_last_candidate_takes_everything(declared: str) -> None:
     # stand as text.
     merging = [c.merges for c in offers if c.kind.name not in NAMED_NUMBERS]
     assert merging == sorted(merging)
+
+
+# ---- types of new columns ----------------------------------------------------------------------
+
+NEW = {
+    INT: "BIGINT",
+    Kind("int", bits=32): "INT4",
+    Kind("int", bits=16): "INT2",
+    BOOL: "BOOLEAN",
+    FLOAT: "DOUBLE",
+    FLOAT4: "FLOAT4",
+    decimal(10, 2): "DECIMAL(10,2)",
+    decimal(15, 15): "DECIMAL(15,15)",
+    NUMERIC: "NUMERIC_TEXT",
+    NUMBER: "NUMERIC",
+    TEXT: "TEXT",
+    Kind("text", length=7): "VARCHAR(7)",
+    BYTES: "BLOB",
+    DATE: "DATE",
+    TIME: "TIME",
+    TIMESTAMP: "TIMESTAMP",
+    TIMESTAMPTZ: "TIMESTAMPTZ",
+    UUID: "UUID",
+    JSON: "JSON_TEXT",
+    native("jsonb"): "JSONB_TEXT",
+    native("timestamp with time zone[]"): "TIMESTAMP_WITH_TIME_ZONE_ARRAY_TEXT",
+    native("time(3) with time zone"): "TIME_WITH_TIME_ZONE_TEXT(3)",
+    native("numeric(40,10)"): "NUMERIC_TEXT(40,10)",
+    native("interval"): "INTERVAL_TEXT",
+    native("pg_lsn"): "PG__LSN_TEXT",
+    native("my_point"): "TEXT",
+    native('"My Type"'): "TEXT",
+    native("app.mood"): "TEXT",
+}
+
+
+@pytest.mark.parametrize(("kind", "declared"), NEW.items())
+def test_the_type_of_a_new_column(kind: Kind, declared: str) -> None:
+    assert type_for(kind) == declared
+
+
+@pytest.mark.parametrize(
+    ("kind", "declared"), [(k, d) for k, d in NEW.items() if k.name not in ("numeric", "native")]
+)
+def test_a_new_column_is_read_as_the_kind_it_was_made_for(kind: Kind, declared: str) -> None:
+    first = candidates(Column("c", declared))[0]
+    # A numeric that is all numbers is one to SQLite too.
+    assert first == Candidate(NUMERIC if kind == NUMBER else kind)
+
+
+# What values of each kind look like in SQLite, which the column must not change.
+STORED: list[tuple[Kind, list[Any]]] = [
+    (INT, [-(2**63), 2**63 - 1, 0]),
+    (BOOL, [0, 1]),
+    (FLOAT, [0.1, 1.0, float("inf"), 5e-324, 2.0**60, "NaN"]),
+    (FLOAT4, [0.1, 1e-45, "NaN"]),
+    (decimal(10, 2), [1, 1.1, -0.01, 99999999.99, "NaN", "Infinity", "-Infinity"]),
+    (decimal(15, 0), [999999999999999]),
+    (NUMBER, [1, 2**63 - 1, 0.5, -1.25]),
+    (NUMERIC, ["1.10", "1", "1e5", "NaN", "007"]),
+    (TEXT, ["", "1", "1.10", " 1 ", "1e5", "0x1", "infinity", "\0"]),
+    (Kind("text", length=7), ["1", "007"]),
+    (BYTES, [b"", b"1"]),
+    (DATE, ["2024-02-29", "infinity", "-infinity", "0044-03-15 BC", "10000-01-01"]),
+    (TIME, ["00:00:00", "24:00:00", "12:34:56.5"]),
+    (TIMESTAMP, ["2024-02-29 00:00:00", "infinity"]),
+    (TIMESTAMPTZ, ["2024-02-29 00:00:00+00:00", "-infinity"]),
+    (UUID, ["00000000-0000-0000-0000-000000000000", "12345678-1234-1234-1234-123456789012"]),
+    (JSON, ["1", "1.10", "{}", "null"]),
+]
+
+
+@pytest.mark.parametrize(("kind", "values"), STORED)
+def test_no_affinity_changes_a_value(kind: Kind, values: list[Any]) -> None:
+    with closing(sqlite3.connect(":memory:")) as connection:
+        connection.execute(f"CREATE TABLE t (c {type_for(kind)})")
+        connection.executemany("INSERT INTO t VALUES (?)", [(value,) for value in values])
+        found = [value for (value,) in connection.execute("SELECT c FROM t ORDER BY rowid")]
+    assert found == values
+    # All but whole numbers in a column of numbers, which are integers there.
+    assert [type(value) for value in found] == [type(value) for value in values]
+
+
+@pytest.mark.parametrize(
+    "declared", ["TEXT", "", "BLOB", "LONGTEXT", "_TEXT", "NUMERIC_TEXT(x)", "A-B_TEXT", "TEXT_"]
+)
+def test_types_that_say_nothing_of_another_database(declared: str) -> None:
+    assert foreign_type(declared) is None
+
+
+def test_decimals_that_a_double_does_not_hold_are_not_taken() -> None:
+    assert takes(decimal(15, 4))
+    assert not takes(decimal(16, 4))
+    assert takes(NUMERIC)
+    assert takes(ANY)
+
+
+# ---- tables and names ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("key", "declared", "became"),
+    [
+        (("a",), "BIGINT", "INTEGER"),
+        (("a",), "INT4", "INTEGER"),
+        (("a",), "INT2", "INTEGER"),
+        (("a",), "INT", "INT"),
+        (("a",), "TEXT", "TEXT"),
+        (("a", "b"), "BIGINT", "BIGINT"),
+        (("b",), "BIGINT", "BIGINT"),
+        (None, "BIGINT", "BIGINT"),
+    ],
+)
+def test_a_key_of_one_integer_is_the_rowid(
+    key: tuple[str, ...] | None, declared: str, became: str
+) -> None:
+    made = Table(
+        TableName("main", "t"),
+        (Column("a", declared), Column("b", "TEXT")),
+        primary_key=Key(key) if key else None,
+    )
+    fitted = fit_table(made, copied=False)
+    assert fitted.columns[0].declared == became
+    assert fitted.locator == "rowid"
+
+
+@pytest.mark.parametrize(
+    ("columns", "expected"),
+    [
+        (["a"], "rowid"),
+        (["RowId"], "_rowid_"),
+        (["rowid", "_ROWID_"], "oid"),
+        (["rowid", "oid", "_rowid_"], ""),
+    ],
+)
+def test_the_name_of_the_rowid(columns: list[str], expected: str) -> None:
+    assert locator([Column(name, "") for name in columns]) == expected
+
+
+def test_options_that_are_not_kept_are_named() -> None:
+    made = Table(TableName("main", "t"), (), extras=("a trigger", "STRICT", "WITHOUT ROWID"))
+    named = [(left.what, left.name, left.table) for left in unkept(made)]
+    assert named == [("table option", "STRICT", "t"), ("table option", "WITHOUT ROWID", "t")]
+
+
+@pytest.mark.parametrize(
+    ("name", "fitted"),
+    [
+        ("t", "t"),
+        ("sqlite", "sqlite"),
+        ("sqlite_", "_sqlite_"),
+        ("sqlite_stat1", "_sqlite_stat1"),
+        ("SQLite_x", "_SQLite_x"),
+        ("_sqlite_x", "_sqlite_x"),
+        ("x" * 300, "x" * 300),
+        ('a b"c', 'a b"c'),
+        # SQLite folds the letters of ASCII alone.
+        ("\u017fqlite_x", "\u017fqlite_x"),
+    ],
+)
+def test_names_that_are_sqlites_own(name: str, fitted: str) -> None:
+    dialect = SqliteDialect()
+    assert dialect.fit_name(name) == fitted
+    assert dialect.fit_name(fitted) == fitted
+    assert dialect.fit_column_name(name) == name
+    with closing(sqlite3.connect(":memory:")) as connection:
+        connection.execute(f"CREATE TABLE {quote(fitted)} ({quote(name)})")
+
+
+def test_names_that_differ_in_case_alone_are_given_once() -> None:
+    names = Names(Destination(SqliteDialect(), "main"), ["Taken"])
+    given = [
+        names.give(n) for n in ("T", "t", "T", "taken", "\u00c4", "\u00e4", "sqlite_a", "_SQLITE_A")
+    ]
+    assert given == ["T", "t_", "T__", "taken_", "\u00c4", "\u00e4", "_sqlite_a", "_SQLITE_A_"]
+    columns = [Column(name, "") for name in ("A", "a", "a_", "\u00c4", "\u00e4")]
+    made = Table(TableName("public", "t"), tuple(columns))
+    called = column_names(made, Destination(SqliteDialect(), "main"))
+    assert called == {"A": "A", "a": "a__", "a_": "a_", "\u00c4": "\u00c4", "\u00e4": "\u00e4"}
+    with closing(sqlite3.connect(":memory:")) as connection:
+        connection.execute(f"CREATE TABLE t ({', '.join(map(quote, called.values()))})")

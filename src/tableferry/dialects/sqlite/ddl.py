@@ -13,6 +13,7 @@ import re
 from collections.abc import Iterable
 
 from tableferry.dialects.base import Script
+from tableferry.dialects.sqlite.definitions import enclosed
 from tableferry.model import (
     Check,
     Column,
@@ -32,8 +33,8 @@ PROVES = False
 
 # What may stand as a default without brackets ("CREATE TABLE", section 3.2).
 _LITERAL = re.compile(
-    r"[-+]?[0-9]+(\.[0-9]+)?|'([^']|'')*'|NULL|TRUE|FALSE|CURRENT_(TIMESTAMP|DATE|TIME)|\(.*\)",
-    flags=re.IGNORECASE | re.DOTALL,
+    r"[-+]?[0-9]+(\.[0-9]+)?|'([^']|'')*'|NULL|TRUE|FALSE|CURRENT_(TIMESTAMP|DATE|TIME)",
+    flags=re.IGNORECASE,
 )
 
 # An index by this name is on its way to be a key's own.
@@ -109,7 +110,7 @@ def _column(table: Table, column: Column) -> str:
     if column.collation:
         parts.append(f"COLLATE {quote(column.collation)}")
     if column.default is not None:
-        plain = _LITERAL.fullmatch(column.default)
+        plain = _LITERAL.fullmatch(column.default) or enclosed(column.default)
         parts.append(f"DEFAULT {column.default}" if plain else f"DEFAULT ({column.default})")
     return " ".join(filter(None, parts))
 

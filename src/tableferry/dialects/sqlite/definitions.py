@@ -136,6 +136,12 @@ def unquoted(identifier_text: str) -> str:
     return identifier_text[1:].removesuffix(closing).replace(closing * 2, closing)
 
 
+def enclosed(expression: str) -> bool:
+    """Whether one pair of parentheses is around the whole: (1) + (2) is not enclosed."""
+    text = _lexed(expression)
+    return text.closing.get(0) == len(text.words) - 2
+
+
 # --- Tokens ---------------------------------------------------------------------------------
 
 _CLOSING = {"'": "'", '"': '"', "`": "`", "[": "]"}
