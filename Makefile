@@ -62,9 +62,10 @@ fuzz: env
 	.venv/bin/python -m tests.fuzz.run values -max_total_time=600
 	.venv/bin/python -m tests.fuzz.run gcfg -max_total_time=600
 
-# The random tables at their full number.
+# The random tables and databases at their full number.
 nightly: env
-	TABLEFERRY_RANDOM_TABLES=2000 .venv/bin/python -m pytest tests/random
+	TABLEFERRY_RANDOM_TABLES=2000 TABLEFERRY_RANDOM_TRIPS=200 \
+	    .venv/bin/python -m pytest -n 2 tests/random
 
 clean:
 	rm -rf .venv demo dist perf/data .pytest_cache .mypy_cache .ruff_cache .hypothesis

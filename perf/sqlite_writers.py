@@ -21,7 +21,7 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -38,11 +38,14 @@ from tableferry.dialects.base import Batch, Endpoint
 from tableferry.dialects.sqlite import connection as sqlite
 from tableferry.dialects.sqlite.storing import stored
 from tableferry.dialects.sqlite.target import SqliteTarget, parts_folder
-from tableferry.model import Range, Schema, TablePlan
+from tableferry.model import Range, TablePlan, ranges_at
 from tableferry.naming import Destination
 from tableferry.plan import Known, make_plan
 
 TABLE = "lineitem"
+PAGE_BYTES = 8192
+# Enough ranges for every reader, at any scale.
+RANGE_PAGES = 2048
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,11 +66,14 @@ def _work(url: str, file: Path) -> Work:
     source, target = Endpoint(PostgresServer(url, schema="public")), Endpoint(SqliteFile(file))
     dialects = dialect_of(source), dialect_of(target)
     with closing(dialects[0].open(source)) as session:
-        tables = tuple(t for t in session.inspect().tables if t.name.name == TABLE)
+        everything = session.inspect()
+        tables = tuple(t for t in everything.tables if t.name.name == TABLE)
+        schema = replace(everything, tables=tables, views=())
         plan = make_plan(
-            Schema(tables), Offers(*dialects), Destination(dialects[1], "main"), Known()
+            schema, Offers(*dialects), Destination(dialects[1], "main"), Known()
         ).tables[0]
-        return Work(source, target, plan, session.ranges(plan.source))
+    pages = plan.source.size // PAGE_BYTES
+    return Work(source, target, plan, ranges_at(range(RANGE_PAGES, pages, RANGE_PAGES)))
 
 
 def _create(work: Work) -> None:

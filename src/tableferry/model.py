@@ -215,13 +215,15 @@ class UserType:
 @dataclass(frozen=True, slots=True)
 class Schema:
     """``types`` stand in an order in which they can be created. ``settings`` are statements that
-    make the database's own settings those of an empty one of its kind."""
+    make the database's own settings those of an empty one of its kind. ``home`` is the schema whose
+    tables need no schema before their names."""
 
     tables: tuple[Table, ...]
     left_behind: tuple[LeftBehind, ...] = ()
     views: tuple[View, ...] = ()
     types: tuple[UserType, ...] = ()
     settings: tuple[str, ...] = ()
+    home: str = "main"
 
     def table(self, name: TableName) -> Table | None:
         return next((table for table in self.tables if table.name == name), None)

@@ -28,8 +28,10 @@ def _squeezed(name: str) -> str:
     return fold(name).replace("_", "")
 
 
-# Schemas whose tables keep their names where there are several.
-_HOMES = ("main", "public")
+def called(name: TableName, home: str) -> str:
+    """What a table or view of a source is to be called where all come into one schema: by its
+    name, and where it is not of the schema ``home`` with its own schema's name before it."""
+    return name.name if name.schema == home else f"{name.schema}_{name.name}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,17 +46,6 @@ class Destination:
     def fit(self, name: str) -> str:
         """The name that a table or index of this name gets."""
         return self.dialect.fit_name(fold(name) if self.lower else name)
-
-    def called(self, tables: Iterable[TableName]) -> dict[TableName, str]:
-        """What tables and views are to be called: by their names, and where they come from
-        several schemas by their schema's name before it, but for those of public or the first."""
-        listed = list(tables)
-        schemas = sorted({name.schema for name in listed})
-        home = next((s for s in (*_HOMES, *schemas) if s in schemas), "")
-        return {
-            name: name.name if name.schema == home else f"{name.schema}_{name.name}"
-            for name in listed
-        }
 
     def fit_column(self, name: str) -> str:
         return self.dialect.fit_column_name(fold(name) if self.lower else name)

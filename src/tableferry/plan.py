@@ -30,9 +30,9 @@ from tableferry.model import (
     ViewPlan,
     Widening,
 )
-from tableferry.naming import Destination, Names, column_names
+from tableferry.naming import Destination, Names, called, column_names
 from tableferry.sql import quote
-from tableferry.structure import Called, Structure
+from tableferry.structure import Structure
 
 Surveys = Mapping[TableName, Survey]
 # For each table, the position in each column's list of candidates that is taken.
@@ -67,8 +67,9 @@ def make_plan(schema: Schema, offering: Offers, destination: Destination, known:
     new = [table for table in schema.tables if table.name not in known.adopted]
     names = Names(destination, (adopted.table.name.name for adopted in known.adopted.values()))
     tables = {name: adopted.table.name for name, adopted in known.adopted.items()}
-    called = destination.called([*(t.name for t in schema.tables), *(v.name for v in schema.views)])
-    tables |= {t.name: TableName(destination.schema, names.give(called[t.name])) for t in new}
+    for table in new:
+        given = names.give(called(table.name, schema.home))
+        tables[table.name] = TableName(destination.schema, given)
     columns = {t.name: column_names(t, destination) for t in new}
     for name, there in known.adopted.items():
         columns[name] = {mine: theirs.name for mine, theirs in there.columns.items()}
@@ -118,9 +119,7 @@ def make_plan(schema: Schema, offering: Offers, destination: Destination, known:
         reason = "its tables are an application's own, and so are their views"
         left += [LeftBehind("view", str(v.name), str(v.name), reason) for v in schema.views]
     else:
-        views = structure.views_of(
-            schema.views, relations, destination, Called(names, called), left
-        )
+        views = structure.views_of(schema, relations, destination, names, left)
     # Tables, views, indexes and keys share one space of names; keys come last, since nobody
     # chose their names.
     indexed = [
@@ -297,7 +296,7 @@ def _target_table(
         rows=table.rows,
         size=table.size,
     )
-    planned = target.fit_table(planned)
+    planned = target.fit_table(planned, copied=offering.alike)
     planned = replace(planned, columns=tuple(replace(c, default=None) for c in planned.columns))
     if planned.identity is not None and not target.numbers(planned):
         reason = f"only an INTEGER PRIMARY KEY numbers itself in {target.title}"

@@ -75,7 +75,7 @@ def require_two_files(source: Endpoint, target: Endpoint) -> None:
 
 
 def require_two_databases(source: Session, target: Session, endpoint: Endpoint) -> None:
-    if source.identity() == target.identity():
+    if source.covers(target.identity()):
         raise _one_database(endpoint)
 
 

@@ -7,7 +7,7 @@ whatever does not is left behind by name, with the reason.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from tableferry.casts import Offers
 from tableferry.expressions import Field, Relation, Translator, Untranslatable, translator
@@ -19,28 +19,18 @@ from tableferry.model import (
     Index,
     IndexColumn,
     LeftBehind,
+    Schema,
     Table,
     TableName,
     View,
     ViewColumn,
     ViewPlan,
 )
-from tableferry.naming import Destination, Names
+from tableferry.naming import Destination, Names, called
 from tableferry.sql import fold, quote
 
 # Collations that unique keys and indexes of the target keep by what they compare.
 _KEPT = ("NOCASE", "RTRIM")
-
-
-@dataclass(frozen=True, slots=True)
-class Called:
-    """Names for views: ``wanted`` by those of the source, of which each is given once."""
-
-    names: Names
-    wanted: Mapping[TableName, str]
-
-    def give(self, view: TableName) -> str:
-        return self.names.give(self.wanted[view])
 
 
 class Structure:
@@ -197,16 +187,16 @@ class Structure:
 
     def views_of(
         self,
-        views: Iterable[View],
+        schema: Schema,
         relations: Mapping[TableName, Relation],
         destination: Destination,
-        called: Called,
+        names: Names,
         left: list[LeftBehind],
     ) -> tuple[ViewPlan, ...]:
         """The views that can be translated, in an order in which they can be created."""
         known = dict(relations)
         plans: list[ViewPlan] = []
-        waiting = list(views)
+        waiting = list(schema.views)
         while waiting:
             still = []
             reasons = {}
@@ -217,7 +207,7 @@ class Structure:
                     reasons[view.name] = error.reason
                     still.append(view)
                     continue
-                name = TableName(destination.schema, called.give(view.name))
+                name = TableName(destination.schema, names.give(called(view.name, schema.home)))
                 columns = tuple(
                     ViewColumn(f.source_name, f.name, f.kind, f.approximate) for f in query.fields
                 )

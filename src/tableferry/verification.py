@@ -35,7 +35,7 @@ from tableferry.model import (
     TableOutcome,
     scan_of,
 )
-from tableferry.naming import Destination, column_names, counterpart
+from tableferry.naming import Destination, called, column_names, counterpart
 from tableferry.running import (
     Clock,
     default_workers,
@@ -138,11 +138,12 @@ def table_like(name: TableName, mine: Schema, theirs: Schema, dialect: Dialect) 
     """The table that stands for one of ``mine``: of the name that it gets in the target, or of
     one that is alike."""
     there = {table.name.name: table for table in theirs.tables}
-    for wanted in (dialect.fit_name(name.name), dialect.fit_name(fold(name.name))):
+    own = called(name, mine.home)
+    for wanted in (dialect.fit_name(own), dialect.fit_name(fold(own))):
         if wanted in there:
             return there[wanted]
-    names = [table.name.name for table in mine.tables]
-    found = counterpart(name.name, names, there)
+    names = [called(table.name, mine.home) for table in mine.tables]
+    found = counterpart(own, names, there)
     return there[found] if found is not None else None
 
 

@@ -262,6 +262,10 @@ def _is_json(text: bytes) -> bool:
     return text[:3] != b"\xef\xbb\xbf"
 
 
+# Decimals that are no numbers, by the texts that stand for them in SQLite.
+_NAMED = ("NaN", "Infinity", "-Infinity")
+
+
 def _would_fit(value: Stored, candidate: Candidate) -> bool:
     """Whether a value fits, in plain words; said to be so of no value by a rule's method."""
     kind = candidate.kind
@@ -284,13 +288,17 @@ def _would_fit(value: Stored, candidate: Candidate) -> bool:
             return True
         case bytes() if kind.name == "bytes":
             return True
+        case str() if candidate.merges and kind.name == "float":
+            return value == "NaN"
+        case str() if candidate.merges and kind.name == "decimal":
+            return value in _NAMED
         case str() if kind.name == "text":
             return "\0" not in value and (kind.length is None or len(value) <= kind.length)
         case str() if kind.name == "uuid":
             return "{" not in value and value.count("-") == 4 and _is_our_uuid(value)
         case str() if kind.name in temporal.KINDS:
             return moment(value, kind.name) is not None
-    if not candidate.merges or kind.name == "float":
+    if not candidate.merges or kind.name in ("float", "decimal"):
         return False
     # Any value by its text; a number's is short, but the text may have to be shorter yet.
     return kind.name == "bytes" or (isinstance(value, int | float) and kind.length is None)
@@ -310,8 +318,17 @@ def _is_our_uuid(text: str) -> bool:
 def _merged(kind: Kind) -> Judge:
     if kind.name == "float":
         return lambda value, got: (
-            type(value) in (int, float)
+            (value == "NaN" and math.isnan(got))
+            if isinstance(value, str)
+            else type(value) in (int, float)
             and (_same(value, got) if type(value) is float else Fraction(got) == value)
+        )
+    if kind.name == "decimal":
+        return lambda value, got: (
+            # Past every number of its digits, each in a place of its own.
+            got == Decimal(10**kind.precision + _NAMED.index(value)).scaleb(-kind.scale)
+            if isinstance(value, str)
+            else _is_number(value, got, kind.scale)
         )
 
     def judge(value: Stored, got: bytes) -> bool:

@@ -143,8 +143,14 @@ def test_real(owned: Owned, tmp_path: Path) -> None:
 
 def test_real_that_does_not_fit(owned: Owned, tmp_path: Path) -> None:
     owned.run("CREATE TABLE t (id serial PRIMARY KEY, v real)")
-    run = ferry(sqlite_file(tmp_path / "s.db", ONE.format("REAL", "0.1")), owned)
-    assert (run.code, "0.1 does not fit" in run.err) == (4, True), run.err
+    run = ferry(sqlite_file(tmp_path / "s.db", ONE.format("REAL", "16777217.0")), owned)
+    assert (run.code, "do not fit real: 16777217.0" in run.err) == (4, True), run.err
+
+
+def test_real_that_four_bytes_are_known_by(owned: Owned, tmp_path: Path) -> None:
+    owned.run("CREATE TABLE t (id serial PRIMARY KEY, v real)")
+    ferried(sqlite_file(tmp_path / "s.db", ONE.format("REAL", "0.1")), owned)
+    assert owned.rows("SELECT v::text FROM t") == [("0.1",)]
 
 
 @pytest.mark.parametrize("wanted", ["jsonb", "numeric", "inet"])

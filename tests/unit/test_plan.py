@@ -163,6 +163,20 @@ def test_a_key_with_a_default_is_not_the_rowid_which_takes_none() -> None:
         assert (column.declared, column.default) == (declared, made.columns[0].default)
 
 
+def test_a_copy_of_a_table_has_the_rowid_for_its_key_where_it_was_that() -> None:
+    numbered = replace(table("t", ("id", "INTEGER")), identity=Identity("id", 9))
+    for made, declared in (
+        (numbered, "INTEGER"),
+        # Of a table WITHOUT ROWID, which may hold anything.
+        (replace(numbered, identity=None), "INT"),
+        (table("t", ("id", "BIGINT")), "BIGINT"),
+        (table("t", ("id", "INT4")), "INT4"),
+    ):
+        offering = Offers(SQLITE, SQLITE)
+        planned = make_plan(Schema((made,)), offering, TO_SQLITE, Known())
+        assert types(planned, "t") == [declared]
+
+
 def test_what_is_left_behind_names_the_schema_of_its_table() -> None:
     column = Column("a", "text", default="some_function()")
     tables = [

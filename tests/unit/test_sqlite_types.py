@@ -348,7 +348,7 @@ def test_a_key_of_one_integer_is_the_rowid(
         (Column("a", declared), Column("b", "TEXT")),
         primary_key=Key(key) if key else None,
     )
-    fitted = fit_table(made)
+    fitted = fit_table(made, copied=False)
     assert fitted.columns[0].declared == became
     assert fitted.locator == "rowid"
 

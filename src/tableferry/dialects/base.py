@@ -86,6 +86,10 @@ class Session(ABC):
     def identity(self) -> str:
         """What tells this database and schema from every other, however it was addressed."""
 
+    def covers(self, identity: str) -> bool:
+        """Whether what this address means has the database of that identity in it."""
+        return self.identity() == identity
+
     @abstractmethod
     def inspect(self) -> Schema:
         """Everything that the address covers, to be carried or to be named as left behind: the
@@ -442,8 +446,9 @@ class Dialect(ABC):
         """Whether a new column can hold every value of this kind, as other databases have them."""
         return True
 
-    def fit_table(self, table: Table) -> Table:
-        """A new table with what only this database says of it, such as how its rows are found."""
+    def fit_table(self, table: Table, *, copied: bool) -> Table:
+        """A new table with what only this database says of it, such as how its rows are found;
+        ``copied``: of one of this dialect, with the types that it has there."""
         return table
 
     def unkept(self, table: Table) -> Iterable[LeftBehind]:

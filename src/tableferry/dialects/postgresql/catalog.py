@@ -85,7 +85,18 @@ def inspect(connection: Connection, schema: str | None) -> Schema:
             *objects_left_behind(connection, schema),
         ]
     used = (column["type"] for relation in kept for column in relation.columns)
-    return Schema(tables, tuple(left), tuple(map(_view, views)), types.wanted(used))
+    return Schema(
+        tables,
+        tuple(left),
+        tuple(map(_view, views)),
+        types.wanted(used),
+        home=schema or _home(table.name.schema for table in tables),
+    )
+
+
+def _home(schemas: Iterable[str]) -> str:
+    """Of several schemas public, or else the first by its name."""
+    return min(schemas, key=lambda schema: (schema != "public", schema), default="public")
 
 
 def inspect_target(connection: Connection, schema: str) -> Schema:

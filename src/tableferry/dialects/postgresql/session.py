@@ -237,6 +237,13 @@ class PostgresSession(TargetSession, Surveyor):
         )[0]
         return f"postgresql {row['server']}/{row['database']}/{self._schema}"
 
+    def covers(self, identity: str) -> bool:
+        own = self.identity()
+        if postgres.address_of(self._endpoint).schema:
+            return own == identity
+        # Without a schema all of them are meant.
+        return identity.startswith(own.removesuffix(self._schema))
+
     def inspect(self) -> Schema:
         covered = postgres.address_of(self._endpoint).schema or None
         try:

@@ -68,8 +68,8 @@ class SqliteDialect(Dialect):
         kind = candidates(Column("", text))[0].kind
         return kind if takes(kind) and text.strip() else None
 
-    def fit_table(self, table: Table) -> Table:
-        return fit_table(table)
+    def fit_table(self, table: Table, *, copied: bool) -> Table:
+        return fit_table(table, copied=copied)
 
     def unkept(self, table: Table) -> Iterable[LeftBehind]:
         return unkept(table)

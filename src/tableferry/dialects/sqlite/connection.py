@@ -53,7 +53,7 @@ _WRITER = (
     "PRAGMA busy_timeout = 3600000",
     "PRAGMA synchronous = OFF",
     "PRAGMA journal_mode = TRUNCATE",
-    "PRAGMA cache_size = -65536",
+    "PRAGMA cache_size = -16384",
     "PRAGMA threads = 2",
 )
 
@@ -137,16 +137,22 @@ def run(connection: adbc_driver_sqlite.dbapi.Connection, statement: str) -> None
         cursor.execute(statement)
 
 
-def rows(connection: adbc_driver_sqlite.dbapi.Connection, query: str, columns: str) -> list[Any]:
-    """The query's rows as lists of its ``columns`` (comma separated).
+def rows(
+    connection: adbc_driver_sqlite.dbapi.Connection,
+    query: str,
+    columns: str,
+    *,
+    invalid: str = "strict",
+) -> list[Any]:
+    """The query's rows as lists of its ``columns`` (comma separated); ``invalid``: what becomes of
+    text that is no UTF-8, as bytes.decode() has it.
 
     As one JSON text, since the driver would guess each column's type from its first rows.
     """
     with connection.cursor() as cursor:
         cursor.execute(f"SELECT json_group_array(json_array({columns})) FROM ({query})")
-        row = cursor.fetchone()
-    assert row is not None
-    answer: list[Any] = json.loads(row[0])
+        (text,) = cursor.fetch_arrow_table().column(0).cast(pa.binary()).to_pylist()
+    answer: list[Any] = json.loads(text.decode(errors=invalid))
     return answer
 
 

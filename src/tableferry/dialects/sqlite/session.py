@@ -70,14 +70,15 @@ class SqliteSession(Session, Surveyor):
 
     def count(self, table: TableName) -> int:
         query = f"SELECT count(*) AS n FROM {quote(table.name)} NOT INDEXED"
-        with sqlite.errors(self._path, f"table {table}"), self._mapped():
+        # Not mapped: the whole table at once would stand in this process's memory.
+        with sqlite.errors(self._path, f"table {table}"):
             return int(sqlite.rows(self._connection, query, "n")[0][0])
 
     def find(
         self, table: TableName, condition: str, shown: tuple[str, ...], most: int
     ) -> tuple[int, tuple[tuple[str, ...], ...]]:
         source = f"{quote(table.name)} AS t NOT INDEXED WHERE {condition}"
-        with sqlite.errors(self._path, f"table {table}"), self._mapped():
+        with sqlite.errors(self._path, f"table {table}"):
             count = int(
                 sqlite.rows(self._connection, f"SELECT count(*) AS n FROM {source}", "n")[0][0]
             )
@@ -85,9 +86,9 @@ class SqliteSession(Session, Surveyor):
             if not count or not most or not cells:
                 return count, ()
             query = f"SELECT {', '.join(cells)} FROM {source} LIMIT {most}"
-            found = sqlite.rows(
-                self._connection, query, ", ".join(f"c{i}" for i in range(len(cells)))
-            )
+            names = ", ".join(f"c{i}" for i in range(len(cells)))
+            # They are shown, and a text may be anything.
+            found = sqlite.rows(self._connection, query, names, invalid="replace")
             return count, tuple(map(tuple, found))
 
     def ranges(self, table: Table) -> tuple[Range, ...]:

@@ -198,21 +198,28 @@ def locator(columns: Iterable[Column]) -> str:
     return next((name for name in _ROWID_NAMES if name not in taken), "")
 
 
-def fit_table(table: Table) -> Table:
-    """A key of one integer becomes the rowid itself, which needs no index beside the table; but
-    the rowid takes no default."""
+def fit_table(table: Table, *, copied: bool) -> Table:
+    """A key of one integer becomes the rowid itself, which needs no index beside the table. But the
+    rowid takes no default; and in a copy of a table of SQLite's, where any column may hold
+    anything, only what was the rowid can be."""
     key = table.primary_key
     columns = table.columns
     if key is not None and len(key.columns) == 1:
         columns = tuple(
-            replace(column, declared="INTEGER")
+            replace(column, declared=_of_key(column, table, copied=copied))
             if column.name == key.columns[0]
-            and column.declared in _INT_TYPES.values()
-            and column.default is None
             else column
             for column in columns
         )
     return replace(table, columns=columns, locator=locator(columns))
+
+
+def _of_key(column: Column, table: Table, *, copied: bool) -> str:
+    if copied:
+        other = column.declared.upper() == "INTEGER" and table.identity is None
+        return "INT" if other else column.declared
+    numbers = column.declared in _INT_TYPES.values() and column.default is None
+    return "INTEGER" if numbers else column.declared
 
 
 # What "CREATE TABLE" (section 5) writes behind the definition, and what each would keep out.
