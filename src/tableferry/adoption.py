@@ -12,9 +12,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
 from tableferry.casts import Offers
-from tableferry.dialects.base import Dialect
 from tableferry.errors import Refused
-from tableferry.model import Candidate, Column, Plan, Schema, Table, TableName, TablePlan
+from tableferry.model import Column, Plan, Schema, Table, TableName, TablePlan
 from tableferry.naming import counterpart
 from tableferry.sql import fold
 
@@ -25,9 +24,6 @@ class Adopted:
 
     table: Table
     columns: Mapping[str, Column]
-
-    def demands(self, dialect: Dialect) -> dict[str, tuple[Candidate, ...]]:
-        return {name: dialect.demanded(column) for name, column in self.columns.items()}
 
 
 def is_ours(planned: TablePlan, found: Table) -> bool:
@@ -120,10 +116,9 @@ def _counterparts(plan: Plan, there: Schema) -> dict[TableName, Table]:
     return found
 
 
-def with_demands(offers: Offers, adopted: Mapping[TableName, Adopted], dialect: Dialect) -> Offers:
+def with_demands(offers: Offers, adopted: Mapping[TableName, Adopted]) -> Offers:
     """The offers, knowing what the columns of adopted tables demand."""
-    demands = {name: each.demands(dialect) for name, each in adopted.items()}
-    return replace(offers, demands=demands)
+    return replace(offers, there={name: each.columns for name, each in adopted.items()})
 
 
 def matching_columns(planned: TablePlan, found: Table) -> dict[str, Column]:

@@ -99,13 +99,13 @@ class Offers:
     source: Dialect
     target: Dialect
     rules: tuple[CastRule, ...] = ()
-    # Of tables that are there already: what their columns demand, by the source's names.
-    demands: Mapping[TableName, Mapping[str, tuple[Candidate, ...]]] = field(default_factory=dict)
+    # The columns of tables that are there already, by the source's names.
+    there: Mapping[TableName, Mapping[str, Column]] = field(default_factory=dict)
 
     def __call__(self, table: Table, column: Column) -> tuple[Candidate, ...]:
         ruled = [rule.candidate for rule in self.rules if rule.concerns(table, column)]
-        if table.name in self.demands:
-            own = self.demands[table.name][column.name]
+        if table.name in self.there:
+            own = self.demanded(column, self.there[table.name][column.name])
             ruled = [candidate for candidate in ruled if candidate.kind == own[0].kind]
         elif self.alike:
             own = self.source.own_candidates(column)
@@ -115,6 +115,21 @@ class Offers:
             return own
         return (ruled[-1], *(candidate for candidate in own if candidate != ruled[-1]))
 
+    def demanded(self, mine: Column, theirs: Column) -> tuple[Candidate, ...]:
+        """What a column of the source may be read as to go into one that is there already. One
+        that takes anything takes what the source says its values are, unless it would change
+        them."""
+        demanded = self.target.demanded(theirs)
+        if self.target.typed:
+            return demanded
+        if self.alike:
+            return self.target.own_candidates(theirs)
+        if not self.source.typed:
+            return demanded
+        offered = self.source.candidates(mine)
+        kept = tuple(c for c in offered if self.target.keeps(theirs, c.kind))
+        return (*kept, *(candidate for candidate in demanded if candidate not in kept))
+
     @property
     def alike(self) -> bool:
         """Whether a column of the source can be one of the target as it was declared."""
@@ -122,7 +137,7 @@ class Offers:
 
     def kinds_of(self, types: Iterable[str]) -> tuple[Kind, ...]:
         """What columns of these types would be read as."""
-        unruled = replace(self, rules=(), demands={})
+        unruled = replace(self, rules=(), there={})
         nowhere = Table(TableName("", ""), ())
         return tuple(unruled(nowhere, Column("", declared))[0].kind for declared in types)
 

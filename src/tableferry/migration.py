@@ -139,7 +139,7 @@ def _carry(
         route = Route(
             hold.endpoint,
             stage.endpoint,
-            with_demands(offers, adopted, to_dialect),
+            with_demands(offers, adopted),
             destination,
             RejectFolder(options.rejects),
             adopted,

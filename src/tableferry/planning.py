@@ -79,7 +79,7 @@ def plan(
         if not options.permission.recreate:
             rows_alone = options.scope == "data"
             adopted = adopted_in(there.existing, schema, offers, destination, rows_alone=rows_alone)
-        offers = with_demands(offers, adopted, to_dialect)
+        offers = with_demands(offers, adopted)
         known = Known(adopted=adopted)
         reading = _Reading(
             hold.endpoint, make_plan(schema, offers, destination, known), offers, observe

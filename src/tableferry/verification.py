@@ -421,7 +421,9 @@ def _common_candidate(ends: Ends, table: Table, mine: Column, theirs: Column) ->
     if source.name == target.name:
         return _in_common(target.own_candidates(theirs), source.own_candidates(mine))
     if source.typed and not target.typed:
-        return _in_common(source.candidates(mine), target.candidates(theirs))
+        # What a migration would read where the column is an application's own comes last.
+        demanded = Offers(source, target).demanded(mine, theirs)[:1]
+        return _in_common((*source.candidates(mine), *demanded), target.candidates(theirs))
     candidate = _in_common(target.candidates(theirs), source.candidates(mine))
     ruled = [rule.candidate.using for rule in ends.rules if rule.concerns(table, mine)]
     # A column that was widened in spite of its rule holds values as they were.

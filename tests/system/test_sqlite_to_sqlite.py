@@ -4,13 +4,14 @@ be kept, and all that cannot by name."""
 from __future__ import annotations
 
 import sqlite3
+from collections import Counter
 from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import pytest
 from tests.system.sqlite_files import asked, between, carried, definition, stored
-from tests.system.support import sqlite_file
+from tests.system.support import numbers_file, sqlite_file
 
 AFFINITIES = ("INTEGER", "INT", "REAL", "TEXT", "NUMERIC", "BLOB", "", "DATE", "BOOLEAN", "UUID")
 VALUES: tuple[Any, ...] = (
@@ -227,3 +228,49 @@ def test_source_and_target_are_the_same_file(tmp_path: Path) -> None:
         assert "same" in run.err
     assert source.read_bytes() == before
     assert {path.name for path in tmp_path.iterdir()} == {"source.db", "link.db"}
+
+
+def test_every_storage_class_into_an_applications_table(tmp_path: Path) -> None:
+    """Where its columns have the affinities of the source's, nothing is taken for anything else."""
+    source, target = filled(tmp_path / "source.db"), tmp_path / "target.db"
+    for declared in AFFINITIES:
+        asked(target, f'CREATE TABLE "{declared} 0" (more TEXT DEFAULT 7, v {declared})')
+    run = carried(source, target)
+    assert run.report["left_behind"] == []
+    for declared in AFFINITIES:
+        table = f"{declared} 0"
+        found = stored(target, table)
+        assert Counter({row[1:]: n for row, n in found.items()}) == stored(source, table), table
+        assert {row[0] for row in found} == {("text", b"7")}
+
+
+def test_an_affinity_that_changes_a_value_is_told(tmp_path: Path) -> None:
+    source = sqlite_file(
+        tmp_path / "source.db", "CREATE TABLE t (v TEXT); INSERT INTO t VALUES ('007'), ('x')"
+    )
+    target = tmp_path / "target.db"
+    asked(target, "CREATE TABLE t (v INTEGER, w)")
+    before = target.read_bytes()
+    run = between(source, target)
+    assert run.code in (1, 4), run.err
+    assert "007" in run.err
+    assert target.read_bytes() == before
+
+
+def test_parts_of_a_large_table_by_two_workers(tmp_path: Path) -> None:
+    source = numbers_file(tmp_path / "source.db", 300_000, 200)
+    asked(
+        source,
+        "CREATE INDEX by_a ON numbers (a)",
+        "UPDATE numbers SET c = 'text' WHERE id % 1000 = 1",
+        "CREATE TABLE little (n INTEGER UNIQUE REFERENCES numbers, CHECK (n > 0))",
+        "INSERT INTO little SELECT id FROM numbers WHERE id % 100 = 1",
+    )
+    target = tmp_path / "target.db"
+    run = carried(source, target, "--workers", "2")
+    assert len(run.table("numbers")["ranges"]["source"]) > 1
+    for table in ("numbers", "little"):
+        assert stored(target, table) == stored(source, table)
+    assert asked(target, "PRAGMA foreign_key_check") == []
+    plan = asked(target, "EXPLAIN QUERY PLAN SELECT * FROM numbers WHERE a = 7919")
+    assert "USING INDEX by_a" in plan[0][3]

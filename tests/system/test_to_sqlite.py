@@ -290,6 +290,84 @@ def test_an_applications_own_tables(database: Server, tmp_path: Path, filled: bo
     assert asked(target, "SELECT count(*) FROM audit WHERE line = 'fired'") == [(1,)]
 
 
+# What applications call their columns in SQLite, for PostgreSQL's types: type there, type here,
+# value there, storage class and value here.
+OWN_TYPES = [
+    ("bigint", "INTEGER", "7", "integer", 7),
+    ("integer", "INT", "7", "integer", 7),
+    ("smallint", "", "7", "integer", 7),
+    ("bigint", "NUMERIC", "7", "integer", 7),
+    ("boolean", "BOOLEAN", "true", "integer", 1),
+    ("boolean", "INTEGER", "true", "integer", 1),
+    ("boolean", "TINYINT(1)", "false", "integer", 0),
+    ("double precision", "REAL", "0.5", "real", 0.5),
+    ("double precision", "FLOAT", "NaN", "text", "NaN"),
+    ("real", "REAL", "0.1", "real", 0.1),
+    ("numeric(10,2)", "DECIMAL(10,2)", "1.50", "real", 1.5),
+    ("numeric(10,2)", "NUMERIC", "1.50", "real", 1.5),
+    ("numeric(10,2)", "REAL", "1.50", "real", 1.5),
+    ("numeric", "NUMERIC", "1.5", "real", 1.5),
+    ("text", "TEXT", "007", "text", "007"),
+    ("text", "VARCHAR(20)", "007", "text", "007"),
+    ("text", "", "007", "text", "007"),
+    ("varchar(9)", "CLOB", "x", "text", "x"),
+    ("character(3)", "CHAR(3)", "x", "text", "x"),
+    ("numeric(10,2)", "TEXT", "1.50", "text", "1.50"),
+    ("numeric", "NUMERIC", "1.10", "real", 1.1),
+    ("integer", "REAL", "7", "real", 7.0),
+    ("integer", "TEXT", "7", "text", "7"),
+    ("boolean", "TEXT", "true", "text", "true"),
+    ("double precision", "NUMERIC", "0.5", "real", 0.5),
+    ("double precision", "", "7", "real", 7.0),
+    ("bytea", "TEXT", "\\x00ff", "blob", b"\0\xff"),
+    ("text", "BLOB", "x", "text", "x"),
+    ("text", "STRING", "x", "text", "x"),
+    ("bytea", "BLOB", "\\x00ff", "blob", b"\0\xff"),
+    ("date", "DATE", "2024-02-29", "text", "2024-02-29"),
+    ("date", "TEXT", "2024-02-29", "text", "2024-02-29"),
+    ("timestamp", "TIMESTAMP", "2024-02-29 12:00:00", "text", "2024-02-29 12:00:00"),
+    ("timestamp", "DATETIME", "2024-02-29 12:00:00.5", "text", "2024-02-29 12:00:00.5"),
+    ("timestamp", "TEXT", "2024-02-29 12:00:00", "text", "2024-02-29 12:00:00"),
+    ("timestamptz", "DATETIME", "2024-02-29 12:00:00+00", "text", "2024-02-29 12:00:00+00:00"),
+    ("timestamptz", "TEXT", "2024-02-29 12:00:00+00", "text", "2024-02-29 12:00:00+00:00"),
+    ("time", "TIME", "12:00:00", "text", "12:00:00"),
+    ("uuid", "UUID", "00000000-0000-0000-0000-00000000000a", "text", None),
+    ("uuid", "TEXT", "00000000-0000-0000-0000-00000000000a", "text", None),
+    ("uuid", "CHAR(36)", "00000000-0000-0000-0000-00000000000a", "text", None),
+    ("jsonb", "JSON", '{"a": 1}', "text", '{"a": 1}'),
+    ("jsonb", "TEXT", '{"a": 1}', "text", '{"a": 1}'),
+    ("json", "TEXT", '{"a":1}', "text", '{"a":1}'),
+    ("inet", "TEXT", "10.0.0.1/8", "text", "10.0.0.1/8"),
+    ("integer[]", "TEXT", "{1,2}", "text", "{1,2}"),
+    ("interval", "TEXT", "1 day", "text", "1 day"),
+]
+
+
+@pytest.mark.parametrize("start", [0, 12, 24, 36])
+def test_what_an_application_calls_its_columns(
+    any_database: Server, tmp_path: Path, start: int
+) -> None:
+    target = tmp_path / "own.db"
+    some = list(enumerate(OWN_TYPES))[start : start + 12]
+    for number, (theirs, mine, value, _, _) in some:
+        any_database.run(
+            f"CREATE TABLE t{number} (v {theirs})",
+            f"INSERT INTO t{number} VALUES (NULL), ('{value}')",
+        )
+        asked(target, f"CREATE TABLE t{number} (v {mine}, more)")
+    failed = {}
+    for number, (theirs, mine, value, name, expected) in some:
+        path = tmp_path / f"{number}.db"
+        path.write_bytes(target.read_bytes())
+        run = bring(any_database, path, "--tables", f"t{number}")
+        rows = asked(path, f"SELECT typeof(v), v FROM t{number}")
+        wanted = [("null", None), (name, value if expected is None else expected)]
+        again = bring(any_database, path, "--verify", "--tables", f"t{number}")
+        if (run.code, rows, again.code) != (0, wanted, 0):
+            failed[theirs, mine] = (run.code, rows, run.err, again.err)
+    assert failed == {}, "\n".join(f"{k}: {v}" for k, v in failed.items())
+
+
 def test_the_numbers_of_an_applications_empty_table(any_database: Server, tmp_path: Path) -> None:
     any_database.run(SMALL, "DELETE FROM children", "DELETE FROM parents")
     target = tmp_path / "own.db"

@@ -7,7 +7,15 @@ from dataclasses import replace
 
 import pytest
 
-from tableferry.adoption import Adopted, adopt, adopted_target, bare, is_ours, matching_columns
+from tableferry.adoption import (
+    Adopted,
+    adopt,
+    adopted_target,
+    bare,
+    is_ours,
+    matching_columns,
+    with_demands,
+)
 from tableferry.casts import Offers
 from tableferry.dialects.postgresql import PostgresDialect
 from tableferry.dialects.sqlite import SqliteDialect
@@ -225,7 +233,8 @@ def test_the_plan_of_an_adopted_table_creates_nothing() -> None:
 
 
 def test_columns_demand_what_their_types_take() -> None:
-    demands = adopted(MADE)[SOURCE.name].demands(POSTGRES)
+    offers = with_demands(Offers(SQLITE, POSTGRES), adopted(MADE))
+    demands = {column.name: offers(SOURCE, column) for column in SOURCE.columns}
 
     assert {name: [c.kind.name for c in each] for name, each in demands.items()} == {
         "AlbumId": ["int"],

@@ -16,6 +16,7 @@ from tableferry.dialects.sqlite.types import (
     candidates,
     fit_table,
     foreign_type,
+    keeps,
     locator,
     takes,
     type_for,
@@ -282,7 +283,7 @@ STORED: list[tuple[Kind, list[Any]]] = [
     (INT, [-(2**63), 2**63 - 1, 0]),
     (BOOL, [0, 1]),
     (FLOAT, [0.1, 1.0, float("inf"), 5e-324, 2.0**60, "NaN"]),
-    (FLOAT4, [0.1, 1e-45, "NaN"]),
+    (FLOAT4, [0.1, 1.0, 1e-45, "NaN"]),
     (decimal(10, 2), [1, 1.1, -0.01, 99999999.99, "NaN", "Infinity", "-Infinity"]),
     (decimal(15, 0), [999999999999999]),
     (NUMBER, [1, 2**63 - 1, 0.5, -1.25]),
@@ -308,6 +309,26 @@ def test_no_affinity_changes_a_value(kind: Kind, values: list[Any]) -> None:
     assert found == values
     # All but whole numbers in a column of numbers, which are integers there.
     assert [type(value) for value in found] == [type(value) for value in values]
+
+
+@pytest.mark.parametrize("declared", ["INTEGER", "TEXT", "BLOB", "", "REAL", "NUMERIC", "DATE"])
+def test_what_is_kept_comes_back(declared: str) -> None:
+    """As what it is read as: a number may be an integer where its kind allows it."""
+    with closing(sqlite3.connect(":memory:")) as connection:
+        connection.execute(f"CREATE TABLE t (c {declared})")
+        for kind, values in STORED:
+            connection.execute("DELETE FROM t")
+            connection.executemany("INSERT INTO t VALUES (?)", [(value,) for value in values])
+            found = [value for (value,) in connection.execute("SELECT c FROM t ORDER BY rowid")]
+            same = [
+                (type(a) is type(b) or kind.name == "decimal") and a == b
+                for a, b in zip(found, values, strict=True)
+            ]
+            if keeps(Column("c", declared), kind):
+                assert all(same), (kind, found)
+            elif kind.name != "number" and kind != decimal(15, 0):
+                # And no column is passed over that would do.
+                assert not all(same), kind
 
 
 @pytest.mark.parametrize(

@@ -446,6 +446,10 @@ class Dialect(ABC):
         """Whether a new column can hold every value of this kind, as other databases have them."""
         return True
 
+    def keeps(self, column: Column, kind: Kind) -> bool:
+        """Whether a column that is there already keeps values of this kind as they are stored."""
+        return True
+
     def fit_table(self, table: Table, *, copied: bool) -> Table:
         """A new table with what only this database says of it, such as how its rows are found;
         ``copied``: of one of this dialect, with the types that it has there."""

@@ -18,6 +18,7 @@ from tableferry.dialects.sqlite.types import (
     affinity,
     candidates,
     fit_table,
+    keeps,
     own_candidates,
     takes,
     type_for,
@@ -60,6 +61,9 @@ class SqliteDialect(Dialect):
 
     def takes(self, kind: Kind) -> bool:
         return takes(kind)
+
+    def keeps(self, column: Column, kind: Kind) -> bool:
+        return keeps(column, kind)
 
     def type_for(self, kind: Kind) -> str:
         return type_for(kind)

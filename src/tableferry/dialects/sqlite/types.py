@@ -89,6 +89,8 @@ _BY_AFFINITY: dict[str, tuple[Kind, ...]] = {
 }
 
 
+_AFFINITIES = ("INTEGER", "TEXT", "BLOB", "REAL", "NUMERIC")
+
 # The types of new columns. None has an affinity that would change a value of its kind: a date, a
 # time or a UUID never looks like a number, and what may is kept as text.
 _TYPES = {
@@ -239,6 +241,22 @@ def unkept(table: Table) -> Iterable[LeftBehind]:
 def takes(kind: Kind) -> bool:
     """Whether a column can hold every value of a kind, each in one way only."""
     return kind.name != "decimal" or kind.precision <= EXACT_DIGITS
+
+
+# The affinities that change no value of a kind on its way into a column, nor what it is read as;
+# a blob, and text that never looks like a number, are kept by all ("Datatypes In SQLite", 3).
+_KEPT_BY = {
+    **dict.fromkeys(("int", "bool"), ("INTEGER", "NUMERIC", "BLOB")),
+    "float": ("REAL", "BLOB"),
+    "decimal": ("INTEGER", "NUMERIC", "REAL", "BLOB"),
+    "number": ("INTEGER", "NUMERIC", "BLOB"),
+    **dict.fromkeys(("text", "json", "native", "numeric"), ("TEXT", "BLOB")),
+}
+
+
+def keeps(column: Column, kind: Kind) -> bool:
+    """Whether a column keeps values of a kind as they are stored."""
+    return affinity(column.declared) in _KEPT_BY.get(kind.name, _AFFINITIES)
 
 
 def may_be_long(declared: str) -> bool:
