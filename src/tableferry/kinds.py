@@ -452,10 +452,10 @@ def _names(array: pa.Array, kind: Kind, beyond: Mask) -> pa.Array:
 
 def names_to_decimals(names: pa.Array, kind: Kind) -> pa.Array:
     """Those of texts_to_decimals that are no numbers, by their names; NULL for any other text."""
-    units = [None if name is None else _BEYOND.get(name) for name in names.to_pylist()]
-    known = pa.array([unit is not None for unit in units])
-    whole = np.array([10**kind.precision + (unit or 0) for unit in units], dtype=np.int64)
-    valid = pc.if_else(known, names, None)
+    # Any other text may be no UTF-8, which nothing of Python's could read.
+    valid = pc.if_else(pc.is_in(names, pa.array(list(_BEYOND))), names, None)
+    units = [0 if name is None else _BEYOND[name] for name in valid.to_pylist()]
+    whole = np.array([10**kind.precision + unit for unit in units], dtype=np.int64)
     return decimals_from_units(whole, valid, kind.precision, kind.scale)
 
 
