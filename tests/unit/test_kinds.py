@@ -492,6 +492,12 @@ def test_only_nan_is_named_among_floats() -> None:
     assert not kinds.holds_named(pa.array(["NaN"]), kinds.TEXT)
 
 
+def test_text_that_is_no_utf8_is_no_number_by_its_name() -> None:
+    texts = pa.array([b"NaN", b"\xed\xa0\x80", None], pa.binary()).cast(pa.string(), safe=False)
+    found = kinds.names_to_decimals(texts, kinds.decimal(5, 2))
+    assert [value is not None for value in found.to_pylist()] == [True, False, False]
+
+
 def test_other_words_are_no_names_of_decimals() -> None:
     words = pa.array(["nan", "Inf", "", "1", None, "NaN"])
     names = kinds.names_to_decimals(words, kinds.decimal(5, 2))
