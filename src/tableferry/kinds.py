@@ -452,11 +452,10 @@ def _names(array: pa.Array, kind: Kind, beyond: Mask) -> pa.Array:
 
 def names_to_decimals(names: pa.Array, kind: Kind) -> pa.Array:
     """Those of texts_to_decimals that are no numbers, by their names; NULL for any other text."""
-    # Any other text may be no UTF-8, which nothing of Python's could read.
-    valid = pc.if_else(pc.is_in(names, pa.array(list(_BEYOND))), names, None)
-    units = [0 if name is None else _BEYOND[name] for name in valid.to_pylist()]
-    whole = np.array([10**kind.precision + unit for unit in units], dtype=np.int64)
-    return decimals_from_units(whole, valid, kind.precision, kind.scale)
+    # As bytes: other texts among them may be no UTF-8.
+    places = pc.index_in(names.cast(pa.binary()), pa.array(map(str.encode, _BEYOND), pa.binary()))
+    offsets = np.array(list(_BEYOND.values()))[places.fill_null(0).to_numpy(zero_copy_only=False)]
+    return decimals_from_units(offsets + 10**kind.precision, places, kind.precision, kind.scale)
 
 
 def named_decimal(value: Decimal, precision: int, scale: int) -> Decimal:

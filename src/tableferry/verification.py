@@ -13,12 +13,13 @@ from functools import partial
 from typing import Any, Literal
 
 from tableferry.casts import CastRule, Offers, makes, parse_all
-from tableferry.comparison import Comparison, Side
+from tableferry.comparison import Comparison, Side, require_all_rows
 from tableferry.dialects import dialect_of
 from tableferry.dialects.base import Dialect, Endpoint
 from tableferry.errors import MisfitFound, RunFailed
 from tableferry.events import Observer, PhaseBegins, PhaseEnds
 from tableferry.jobs import Jobs, Urgency
+from tableferry.kinds import NAMED_NUMBERS
 from tableferry.model import (
     Candidate,
     Column,
@@ -201,6 +202,12 @@ class _TableCheck:
             job_count = CountRows(side.endpoint, side.scan.table)
             self._add(count_rows, job_count, partial(self._counted, side))
 
+    @property
+    def _untyped(self) -> int:
+        """The number of the side whose columns may hold what their types do not say."""
+        ends = self._ends
+        return 1 if ends.source_dialect.typed and not ends.target_dialect.typed else 0
+
     def _speller(self) -> Speller | None:
         """PostgreSQL's native types are compared in its own spelling."""
         if all(candidate.kind.name != "native" for *_, candidate in self._pairs):
@@ -208,8 +215,16 @@ class _TableCheck:
         return Speller(self._ends.target, self._scan(self._theirs, 1))
 
     def _scan(self, table: Table, number: int) -> Scan:
+        # What comes of a database whose columns hold what their types say is never merged, but
+        # some numbers stand by their names.
+        typed = self._ends.source_dialect.typed
         columns = tuple(
-            ReadColumn(pair[number], candidate.kind, self._merging, candidate.using)
+            ReadColumn(
+                pair[number],
+                candidate.kind,
+                self._merging and not (typed and candidate.kind.name not in NAMED_NUMBERS),
+                candidate.using,
+            )
             for *pair, candidate in self._pairs
         )
         names = [mine.name for mine, _, _ in self._pairs]
@@ -253,7 +268,8 @@ class _TableCheck:
         mine, theirs = self._sides
         if not (mine.complete and theirs.complete):
             return
-        if mine.rows != mine.count and not self._merging:
+        short = any(side.rows != side.count for side in self._sides)
+        if short and (not self._merging or self._untyped == 1):
             # The fast read leaves out rows that it would misread.
             self._read_again()
             return
@@ -261,30 +277,42 @@ class _TableCheck:
 
     def _read_again(self) -> None:
         ranges = tuple(side.ranges for side in self._sides)
+        source, target = self._ends.source_dialect, self._ends.target_dialect
         if not self._merging:
             self._merging = True
+            if source.name == target.name and not source.typed:
+                # There is a reading that takes every value as it is.
+                self._pairs = [
+                    (mine, theirs, source.own_candidates(mine)[-1])
+                    for mine, theirs, _ in self._pairs
+                ]
             self.begin((ranges[0], ranges[1]))
             return
         # Values that no reading makes fit: they cannot be equal to anything on the other side.
-        mine = self._sides[0]
+        number = self._untyped
+        side = self._sides[number]
         candidates = tuple(
-            _readings(column, self._ends.target_dialect.demanded(theirs))
-            for column, (_, theirs, _) in zip(mine.scan.columns, self._pairs, strict=True)
+            (Candidate(column.kind, column.merges),)
+            if number
+            else _readings(column, target.demanded(theirs))
+            for column, (_, theirs, _) in zip(side.scan.columns, self._pairs, strict=True)
         )
         found: list[Survey] = []
-        self._sides = (replace(mine), replace(self._sides[1]))
+        self._sides = (replace(self._sides[0]), replace(self._sides[1]))
 
         def surveyed(survey: Survey) -> None:
             found.append(survey)
-            if len(found) == len(mine.ranges):
-                self._surveyed(sum(found[1:], found[0]))
+            if len(found) == len(side.ranges):
+                survey = sum(found[1:], found[0])
+                if number:
+                    self._compared(self._misfit_outcome(survey, number))
+                else:
+                    self._surveyed(survey)
 
-        for part in mine.ranges:
-            self._add(
-                survey_range,
-                SurveyRange(mine.endpoint, mine.scan, candidates, part, self._ends.target),
-                surveyed,
-            )
+        speller = None if number else self._ends.target
+        for part in side.ranges:
+            job = SurveyRange(side.endpoint, side.scan, candidates, part, speller)
+            self._add(survey_range, job, surveyed)
 
     def _surveyed(self, survey: Survey) -> None:
         chosen = [
@@ -293,7 +321,7 @@ class _TableCheck:
         ]
         before = [candidate.using for _, _, candidate in self._pairs]
         if None in chosen or before == [c.using for c in chosen if c is not None]:
-            self._compared(self._misfit_outcome(survey))
+            self._compared(self._misfit_outcome(survey, 0))
             return
         self._pairs = [
             (mine, theirs, candidate)
@@ -303,22 +331,21 @@ class _TableCheck:
         ranges = tuple(side.ranges for side in self._sides)
         self.begin((ranges[0], ranges[1]))
 
-    def _misfit_outcome(self, survey: Survey) -> TableOutcome:
+    def _misfit_outcome(self, survey: Survey, number: int) -> TableOutcome:
+        """``number`` of the side that has values which the other cannot have."""
         name = str(self._mine.name)
-        listed = [
-            Difference(
-                name,
-                "changed",
-                example.key,
-                mine.name,
-                example.value,
-                f"a {theirs.declared}, which cannot hold it",
-            )
-            for (mine, theirs, _), findings in zip(self._pairs, survey.findings, strict=True)
-            for example in findings[0].examples
-        ]
+
+        listed = []
+        for (mine, theirs, _), findings in zip(self._pairs, survey.findings, strict=True):
+            other = f"a {(theirs, mine)[number].declared}, which cannot hold it"
+            for example in findings[0].examples:
+                values = (other, example.value) if number else (example.value, other)
+                listed.append(Difference(name, "changed", example.key, mine.name, *values))
         total = sum(findings[0].misfits for findings in survey.findings)
         if not total:
+            for side in self._sides:
+                if side.complete:
+                    require_all_rows(side)
             raise RunFailed(
                 f"Table {name} cannot be compared: values of {self._theirs.name} in the target are "
                 "not of the types of their columns."

@@ -132,8 +132,9 @@ def _check_typed(typed: TypedValues, values: list[Stored], candidate: Candidate)
     """Returns what each value became, and ``_MISFIT`` for one that does not fit."""
     decoded = typed.decode(candidate)
     kind = candidate.kind
-    # Text may yet be no UTF-8, and 24:00:00 is no time to Arrow.
-    decoded.array.validate(full=kind.name not in ("text", "json", "time"))
+    # Text may yet be no UTF-8, 24:00:00 is no time to Arrow, and NaN no decimal.
+    named = kind.name == "decimal" and candidate.merges
+    decoded.array.validate(full=not named and kind.name not in ("text", "json", "time"))
     assert decoded.array.type == kinds.arrow_type(kind)
     assert len(decoded.array) == len(values)
     bad, raw = _bad(decoded), _raw(decoded.array)
@@ -151,7 +152,7 @@ def _check_typed(typed: TypedValues, values: list[Stored], candidate: Candidate)
             assert not _would_fit(value, candidate), f"{value!r} is a misfit of {candidate}"
     if candidate.using not in ("strip_nul", "replace_invalid", "meaning"):
         assert decoded.respelled == respelled, f"{decoded.respelled} respelled, not {respelled}"
-    _check_target(decoded, bad, kind)
+    _check_target(decoded, bad, candidate)
     return [_MISFIT if misfit else became for misfit, became in zip(bad, raw, strict=True)]
 
 
@@ -187,15 +188,17 @@ def _check_cuts(
         assert misfit or _equal(value, became), f"{became!r} in one batch, {value!r} in another"
 
 
-def _check_target(decoded: Decoded, bad: list[bool], kind: Kind) -> None:
+def _check_target(decoded: Decoded, bad: list[bool], candidate: Candidate) -> None:
     """What was accepted goes into the target's type, and its text is read as the same again."""
     good = decoded.array.filter(pa.array([not flag for flag in bad], pa.bool_()))
-    column = ReadColumn(Column("v", type_for(kind)), kind)
+    kind = candidate.kind
+    column = ReadColumn(Column("v", type_for(kind)), kind, candidate.merges)
     assert misfits(good, column) is None
     way = storing(column)
     assert way.encode(good).type == way.arrow_type
     if kind.name in ("decimal", "numeric"):
-        assert from_text(good.cast(pa.string()), kind).equals(good)
+        texts = way.encode(good) if way.staged else good.cast(pa.string())
+        assert from_text(texts, kind).equals(good)
     if kind.name in temporal.KINDS:
         again, bad_again, respelled = temporal.parse(temporal.spell(good, kind), kind)
         assert again.equals(good)
@@ -262,6 +265,10 @@ def _is_json(text: bytes) -> bool:
     return text[:3] != b"\xef\xbb\xbf"
 
 
+# Decimals that are no numbers, by the texts that stand for them in SQLite.
+_NAMED = ("NaN", "Infinity", "-Infinity")
+
+
 def _would_fit(value: Stored, candidate: Candidate) -> bool:
     """Whether a value fits, in plain words; said to be so of no value by a rule's method."""
     kind = candidate.kind
@@ -273,7 +280,7 @@ def _would_fit(value: Stored, candidate: Candidate) -> bool:
         case int() if kind.name == "bool":
             return value in (0, 1)
         case int() if kind.name == "float":
-            return candidate.merges and abs(value) <= 1 << 53
+            return candidate.merges and abs(value) <= 1 << 53 and _has_bits(float(value), kind)
         case float() if kind.name in ("decimal", "numeric") and repr(value) == "-0.0":
             return False
         case int() | float() if kind.name == "decimal":
@@ -281,19 +288,31 @@ def _would_fit(value: Stored, candidate: Candidate) -> bool:
         case int() | float() if kind.name == "numeric":
             return True
         case float() if kind.name == "float":
-            return True
+            return _has_bits(value, kind)
         case bytes() if kind.name == "bytes":
             return True
+        case str() if candidate.merges and kind.name == "float":
+            return value == "NaN"
+        case str() if candidate.merges and kind.name == "decimal":
+            return value in _NAMED
         case str() if kind.name == "text":
             return "\0" not in value and (kind.length is None or len(value) <= kind.length)
         case str() if kind.name == "uuid":
             return "{" not in value and value.count("-") == 4 and _is_our_uuid(value)
         case str() if kind.name in temporal.KINDS:
             return moment(value, kind.name) is not None
-    if not candidate.merges or kind.name == "float":
+    if not candidate.merges or kind.name in ("float", "decimal"):
         return False
     # Any value by its text; a number's is short, but the text may have to be shorter yet.
     return kind.name == "bytes" or (isinstance(value, int | float) and kind.length is None)
+
+
+def _has_bits(value: float, kind: Kind) -> bool:
+    """Whether four bytes, where these are all, are known by the shortest decimal that is this."""
+    if kind.bits == 64 or math.isnan(value):
+        return True
+    with np.errstate(over="ignore"):
+        return float(str(np.float32(value))) == value
 
 
 def _is_decimal(value: int | float, kind: Kind) -> bool:
@@ -310,8 +329,17 @@ def _is_our_uuid(text: str) -> bool:
 def _merged(kind: Kind) -> Judge:
     if kind.name == "float":
         return lambda value, got: (
-            type(value) in (int, float)
+            (value == "NaN" and math.isnan(got))
+            if isinstance(value, str)
+            else type(value) in (int, float)
             and (_same(value, got) if type(value) is float else Fraction(got) == value)
+        )
+    if kind.name == "decimal":
+        return lambda value, got: (
+            # Past every number of its digits, each in a place of its own.
+            got == Decimal(10**kind.precision + _NAMED.index(value)).scaleb(-kind.scale)
+            if isinstance(value, str)
+            else _is_number(value, got, kind.scale)
         )
 
     def judge(value: Stored, got: bytes) -> bool:
