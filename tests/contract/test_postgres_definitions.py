@@ -356,7 +356,7 @@ def test_identities(database: Server) -> None:
     assert defaults == {"words.id": "('n'::text || nextval('public.plain'::regclass))"}
     assert left(schema) == {
         ("GENERATED ALWAYS", "id", "always"),
-        ("default", "a", "two"),
+        ("identity", "a", "two"),
         ("sequence", "lonely", ""),
         ("sequence", "plain", "by_plain"),
     }
