@@ -24,7 +24,7 @@ from tests.system import postgresql_schemas, sqlite_schemas, trips
 import tableferry
 from tableferry import report
 
-_DATABASES = int(os.environ.get("TABLEFERRY_RANDOM_TRIPS", "10"))
+_DATABASES = int(os.environ.get("TABLEFERRY_RANDOM_TRIPS", "5"))
 _RANDOM_FILES = settings(
     max_examples=_DATABASES,
     phases=[Phase.reuse, Phase.generate],
