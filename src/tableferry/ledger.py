@@ -15,7 +15,7 @@ from typing import Literal, TypeAlias
 from tableferry.dialects.base import RUN_TABLE, TargetSession
 from tableferry.digest import Digest
 from tableferry.model import Range, Restoration, TableName
-from tableferry.sql import quote
+from tableferry.sql import constant, quote
 
 RUN = RUN_TABLE
 TABLES = "tableferry_tables"
@@ -73,7 +73,7 @@ class Ledger:
         )
         for name, value in facts.items():
             session.execute(
-                f"INSERT INTO {self._name(RUN)} VALUES ({_literal(name)}, {_literal(value)})"
+                f"INSERT INTO {self._name(RUN)} VALUES ({constant(name)}, {constant(value)})"
             )
 
     def drop(self, session: TargetSession) -> None:
@@ -89,7 +89,7 @@ class Ledger:
     ) -> None:
         """Opens a generation of a table, or names a view that is to be made; lines of an older
         generation are forgotten with it."""
-        name = _literal(table.name)
+        name = constant(table.name)
         session.execute(f"DELETE FROM {self._name(RANGES)} WHERE table_name = {name}")
         session.execute(f"DELETE FROM {self._name(TABLES)} WHERE table_name = {name}")
         session.execute(
@@ -101,7 +101,7 @@ class Ledger:
         for number, back in enumerate(restorations):
             session.execute(
                 f"INSERT INTO {self._name(ASIDE)} VALUES "
-                f"({number}, {_literal(back.statement)}, {str(back.proof).lower()})"
+                f"({number}, {constant(back.statement)}, {str(back.proof).lower()})"
             )
 
     def unfinished(self, session: TargetSession) -> Unfinished:
@@ -127,7 +127,7 @@ class Ledger:
         bounds = ", ".join("NULL" if b is None else str(b) for b in (part.lower, part.upper))
         session.execute(
             f"INSERT INTO {self._name(RANGES)} VALUES "
-            f"({_literal(table.name)}, {generation}, {part.number}, {bounds}, NULL, NULL)"
+            f"({constant(table.name)}, {generation}, {part.number}, {bounds}, NULL, NULL)"
         )
 
     def record(
@@ -135,11 +135,6 @@ class Ledger:
     ) -> None:
         session.execute(
             f"UPDATE {self._name(RANGES)} SET row_count = {brought.rows}, "
-            f"digest = {_literal(brought.hex())} "
-            f"WHERE table_name = {_literal(table.name)} AND range_number = {part.number}"
+            f"digest = {constant(brought.hex())} "
+            f"WHERE table_name = {constant(table.name)} AND range_number = {part.number}"
         )
-
-
-def _literal(text: str) -> str:
-    # Both databases read it so: PostgreSQL's sessions pin standard_conforming_strings.
-    return "'" + text.replace("'", "''") + "'"

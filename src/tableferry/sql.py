@@ -25,6 +25,16 @@ def quote(name: str) -> str:
     return '"' + name.replace('"', '""') + '"'
 
 
+def constant(text: str) -> str:
+    """A string constant of the SQL standard, in which a backslash means itself: SQLite reads no
+    other, and PostgreSQL reads it so where standard_conforming_strings is on, as in our sessions.
+
+    >>> constant("it's")
+    "'it''s'"
+    """
+    return "'" + text.replace("'", "''") + "'"
+
+
 def qualified(name: TableName) -> str:
     return f"{quote(name.schema)}.{quote(name.name)}"
 

@@ -27,7 +27,7 @@ from tableferry.model import (
     ViewPlan,
 )
 from tableferry.naming import Destination, Names, called
-from tableferry.sql import fold, quote
+from tableferry.sql import constant, fold, quote
 
 # Collations that unique keys and indexes of the target keep by what they compare.
 _KEPT = ("NOCASE", "RTRIM")
@@ -149,7 +149,7 @@ class Structure:
             return
         for mine, theirs in zip(source.columns, target.columns, strict=True):
             if mine.labels:
-                labels = ", ".join("'" + label.replace("'", "''") + "'" for label in mine.labels)
+                labels = ", ".join(map(constant, mine.labels))
                 name = f"{target.name.name}_{theirs.name}_check"
                 yield (
                     Check(f"{quote(mine.name)}::text IN ({labels})", name),

@@ -34,6 +34,7 @@ from tableferry.model import (
     Table,
     TableName,
 )
+from tableferry.sql import constant
 
 MAIN = "main"
 
@@ -104,7 +105,7 @@ def test_what_is_attached_is_let_go_of_after_the_commit(
     other = tmp_path / "other file%20?x=1#'.db"
     asked(other, "CREATE TABLE t (a)", "INSERT INTO t VALUES (1)")
     sqlite.run(writer, "CREATE TABLE t (a)")
-    sqlite.run(writer, f"ATTACH {ddl.literal(str(other))} AS part")
+    sqlite.run(writer, f"ATTACH {constant(str(other))} AS part")
     sqlite.run(writer, "BEGIN IMMEDIATE")
     sqlite.run(writer, "INSERT INTO main.t SELECT * FROM part.t")
     with pytest.raises(adbc_driver_manager.Error, match="part is locked"):

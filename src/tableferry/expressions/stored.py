@@ -22,6 +22,7 @@ import numpy as np
 from tableferry import kinds
 from tableferry.expressions.model import Field, Untranslatable
 from tableferry.model import Kind
+from tableferry.sql import constant
 
 INTEGERS = ("smallint", "integer", "bigint")
 DOUBLE = "double precision"
@@ -223,7 +224,7 @@ def string(text: str) -> str:
     """A string literal of SQLite, which has no escapes ("Literal Values")."""
     if "\0" in text:
         raise Untranslatable("a string with a NUL character is not translated")
-    return "'" + text.replace("'", "''") + "'"
+    return constant(text)
 
 
 def null(name: str = "null") -> Value:

@@ -16,6 +16,7 @@ from tableferry import kinds
 from tableferry.expressions import syntax
 from tableferry.expressions.model import Untranslatable
 from tableferry.model import Kind
+from tableferry.sql import constant
 
 NULL = Kind("null")
 SMALL = Kind("int", bits=32)
@@ -103,7 +104,7 @@ def string(value: str) -> str:
         raise Untranslatable("a string that is no valid Unicode is not translated") from None
     if "\0" in value:
         raise Untranslatable("PostgreSQL's text cannot hold a NUL character")
-    return "'" + value.replace("'", "''") + "'"
+    return constant(value)
 
 
 def null() -> Term:

@@ -18,7 +18,7 @@ from tableferry.expressions.sqlite_to_postgresql import guarded
 from tableferry.expressions.tokens import RESERVED, Token, tokens, unquoted
 from tableferry.expressions.walking import Walker, renamed_columns, renamed_in
 from tableferry.model import Kind
-from tableferry.sql import fold, quote
+from tableferry.sql import constant, fold, quote
 
 # Whatever SQLite keeps, with its storage class.
 ANY = Kind("any")
@@ -56,7 +56,7 @@ def translate_default(text: str, kind: Kind) -> str:
     found = tokens(text)
     alone = len(found) == 2 and found[0].kind in ("word", "loose", "quoted")
     if alone and found[0].word not in _VALUES:
-        return "'" + unquoted(found[0]).replace("'", "''") + "'"
+        return constant(unquoted(found[0]))
     sql = guarded(_Walker(text, frozenset()).expression)
     # A literal, perhaps with its sign, needs no parentheses; nothing else is a default without.
     literal = all(token.kind != "sign" or token.word in "+-" for token in found)

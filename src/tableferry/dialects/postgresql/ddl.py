@@ -18,7 +18,7 @@ from tableferry.model import (
     ViewPlan,
 )
 from tableferry.sql import breaking_foreign_key as breaking_foreign_key
-from tableferry.sql import names, qualified, quote
+from tableferry.sql import constant, names, qualified, quote
 
 PROVES = True
 _MAX_BIGINT = 2**63 - 1
@@ -26,7 +26,7 @@ _MAX_BIGINT = 2**63 - 1
 
 def literal(text: str) -> str:
     """A string constant that means the same whatever standard_conforming_strings says."""
-    quoted = "'" + text.replace("'", "''") + "'"
+    quoted = constant(text)
     return "E" + quoted.replace("\\", "\\\\") if "\\" in text else quoted
 
 

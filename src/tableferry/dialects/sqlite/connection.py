@@ -15,6 +15,7 @@ import adbc_driver_sqlite.dbapi
 import pyarrow as pa
 
 from tableferry.errors import DatabaseError, Refused, TableferryError
+from tableferry.sql import constant
 
 _SESSION = (
     # A hostile schema must not run functions with side effects when it is merely read.
@@ -104,8 +105,7 @@ def copy(original: Path, path: Path) -> None:
     with errors(original):
         connection = adbc_driver_sqlite.dbapi.connect(file_uri(original, "ro"), autocommit=True)
         try:
-            name = str(path.absolute()).replace("'", "''")
-            run(connection, f"VACUUM INTO '{name}'")
+            run(connection, f"VACUUM INTO {constant(str(path.absolute()))}")
         finally:
             connection.close()
 

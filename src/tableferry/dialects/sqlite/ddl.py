@@ -27,7 +27,7 @@ from tableferry.model import (
     ViewPlan,
 )
 from tableferry.sql import breaking_foreign_key as breaking_foreign_key
-from tableferry.sql import names, qualified, quote
+from tableferry.sql import constant, names, qualified, quote
 
 PROVES = False
 
@@ -39,10 +39,6 @@ _LITERAL = re.compile(
 
 # An index by this name is on its way to be a key's own.
 _KEY = "tableferry_key"
-
-
-def literal(text: str) -> str:
-    return "'" + text.replace("'", "''") + "'"
 
 
 def create_schema(schema: str) -> Script:
@@ -140,10 +136,10 @@ def _named(name: str) -> str:
 def _appended(table: TableName, rule: str) -> str:
     """Puts a rule before the bracket that ends the definition. On a line of its own, since the
     line before may end with a comment."""
-    ending = literal(_ending(rule) + ")")
+    ending = constant(_ending(rule) + ")")
     return (
         f"UPDATE sqlite_schema SET sql = substr(sql, 1, length(sql) - 1) || {ending} "
-        f"WHERE type = 'table' AND name = {literal(table.name)}"
+        f"WHERE type = 'table' AND name = {constant(table.name)}"
     )
 
 
@@ -171,9 +167,9 @@ def add_key(table: Table, key: Key, *, primary: bool) -> Script:
     if primary and rowid_column(table) is not None:
         return ()
     name = table.name.name
-    own = literal(f"sqlite_autoindex_{name}_")
+    own = constant(f"sqlite_autoindex_{name}_")
     number = (
-        f"(SELECT count(*) FROM sqlite_schema WHERE type = 'index' AND tbl_name = {literal(name)} "
+        f"(SELECT count(*) FROM sqlite_schema WHERE type = 'index' AND tbl_name = {constant(name)} "
         f"AND sql IS NULL)"
     )
     return (
@@ -181,7 +177,7 @@ def add_key(table: Table, key: Key, *, primary: bool) -> Script:
         *_rewriting(
             _appended(table.name, _key_rule(key, primary=primary)),
             f"UPDATE sqlite_schema SET name = {own} || (1 + {number}), sql = NULL "
-            f"WHERE type = 'index' AND name = {literal(_KEY)}",
+            f"WHERE type = 'index' AND name = {constant(_KEY)}",
         ),
     )
 
@@ -206,10 +202,10 @@ def add_foreign_key(table: TableName, key: ForeignKey) -> Script:
 
 
 def drop_foreign_key(table: TableName, key: ForeignKey) -> Script:
-    ending = literal(_ending(_foreign_key_rule(key)))
+    ending = constant(_ending(_foreign_key_rule(key)))
     return _rewriting(
         f"UPDATE sqlite_schema SET sql = replace(sql, {ending}, '') "
-        f"WHERE type = 'table' AND name = {literal(table.name)}"
+        f"WHERE type = 'table' AND name = {constant(table.name)}"
     )
 
 
@@ -290,7 +286,7 @@ def set_next_identity(table: Table) -> Script:
     assert table.identity is not None
     if rowid_column(table) != table.identity.column or table.identity.reuses:
         return ()
-    name = literal(table.name.name)
+    name = constant(table.name.name)
     last = min(table.identity.next_value - 1, 2**63 - 1)
     return (
         f"DELETE FROM sqlite_sequence WHERE name = {name}",

@@ -18,13 +18,12 @@ from tableferry.addresses import SqliteFile
 from tableferry.dialects.base import Batch, Endpoint, TargetSession
 from tableferry.dialects.sqlite import catalog
 from tableferry.dialects.sqlite import connection as sqlite
-from tableferry.dialects.sqlite.ddl import literal
 from tableferry.dialects.sqlite.definitions import table_definition
 from tableferry.dialects.sqlite.session import SqliteSession
 from tableferry.dialects.sqlite.storing import batch_of, insertion, is_plain, stored
 from tableferry.errors import DatabaseError, UsageError
 from tableferry.model import ReadColumn, Restoration, Schema, TableName
-from tableferry.sql import fold, names, qualified, quote
+from tableferry.sql import constant, fold, names, qualified, quote
 
 _SCHEMA = "main"
 _PART = "part"
@@ -89,7 +88,7 @@ class SqliteTarget(SqliteSession, TargetSession):
     ) -> tuple[tuple[str, ...], tuple[Restoration, ...]]:
         """Triggers, which must not fire, and indexes, which are cheaper built afterwards."""
         away, back = [], []
-        listed = ", ".join(literal(table.name) for table in tables)
+        listed = ", ".join(constant(table.name) for table in tables)
         query = (
             "SELECT type AS type, name AS name, tbl_name AS tbl, sql AS sql FROM sqlite_schema "
             "WHERE type IN ('trigger', 'index') AND sql IS NOT NULL "
@@ -103,7 +102,7 @@ class SqliteTarget(SqliteSession, TargetSession):
         return tuple(away), tuple(back)
 
     def continue_sequences(self, table: TableName, next_values: Mapping[str, int]) -> None:
-        name = literal(table.name)
+        name = constant(table.name)
         if not table_definition(self._definition(table) or "").autoincrement:
             return
         for column, following in next_values.items():
@@ -202,14 +201,14 @@ class SqliteTarget(SqliteSession, TargetSession):
     def _definition(self, table: TableName, schema: str = _SCHEMA) -> str | None:
         query = (
             f"SELECT sql AS sql FROM {schema}.sqlite_schema "
-            f"WHERE type = 'table' AND name = {literal(table.name)}"
+            f"WHERE type = 'table' AND name = {constant(table.name)}"
         )
         return next((row[0] for row in self.texts(query)), None)
 
     def _is_bare(self, table: TableName, columns: tuple[ReadColumn, ...]) -> bool:
         """Whether the table has nothing that a copy of it could not have, and just these columns:
         then its pages are copied without a look into them ("INSERT", the transfer optimisation)."""
-        name = literal(table.name)
+        name = constant(table.name)
         hung = self.texts(
             f"SELECT 1 AS n FROM sqlite_schema WHERE type <> 'table' AND tbl_name = {name} LIMIT 1"
         )
@@ -219,7 +218,7 @@ class SqliteTarget(SqliteSession, TargetSession):
     @contextmanager
     def gathering(self, place: str) -> Iterator[None]:
         with sqlite.errors(self._path):
-            sqlite.run(self._connection, f"ATTACH {literal(place)} AS {_PART}")
+            sqlite.run(self._connection, f"ATTACH {constant(place)} AS {_PART}")
         yield
         with sqlite.errors(self._path):
             sqlite.run(self._connection, f"DETACH {_PART}")
