@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
 from tableferry.model import Kind, TableName
-from tableferry.sql import fold
+from tableferry.sql import fold, quote
 
 # What a column of each kind was in SQLite, where the caller does not say ("Datatypes In SQLite",
 # section 3.1).
@@ -113,6 +113,32 @@ class View:
 
     sql: str
     fields: tuple[Field, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Clauses:
+    """What the clauses of a SELECT became, "" where there is none. Both databases write one
+    alike."""
+
+    distinct: bool
+    sources: str
+    where: str
+    groups: tuple[str, ...]
+    having: str
+
+    def listing(self, results: Iterable[tuple[str, str]]) -> str:
+        """The SELECT of result columns, each as its SQL and its name."""
+        listed = ", ".join(f"{value} AS {quote(name)}" for value, name in results)
+        text = f"SELECT {'DISTINCT ' if self.distinct else ''}{listed}"
+        if self.sources:
+            text += f" FROM {self.sources}"
+        if self.where:
+            text += f" WHERE {self.where}"
+        if self.groups:
+            text += f" GROUP BY {', '.join(self.groups)}"
+        if self.having:
+            text += f" HAVING {self.having}"
+        return text
 
 
 class TranslateExpression(Protocol):

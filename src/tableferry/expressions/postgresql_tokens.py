@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable
 
 from tableferry.expressions.model import Untranslatable
-from tableferry.expressions.tokens import MAX_LENGTH, Reader, Token
+from tableferry.expressions.tokens import Reader, Token, refuse_unreadable
 from tableferry.sql import fold
 
 # Of strings only those whose backslashes mean themselves are printed, standard_conforming_strings
@@ -140,10 +140,7 @@ RESERVED = frozenset(
 def tokens(text: str) -> list[Token]:
     """All tokens but blanks, and one of kind "end". Comments, semicolons, parameters and strings
     between dollars are refused. Raises Untranslatable."""
-    if len(text) > MAX_LENGTH:
-        raise Untranslatable(f"the text is longer than {MAX_LENGTH} characters")
-    if "\0" in text:
-        raise Untranslatable("the text holds a NUL character")
+    refuse_unreadable(text)
     found = []
     position = 0
     while position < len(text):

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
 from tableferry.expressions import stored, syntax
-from tableferry.expressions.model import Field, Relation, Untranslatable, View, named
+from tableferry.expressions.model import Clauses, Field, Relation, Untranslatable, View, named
 from tableferry.expressions.nesting import refuse_deep
 from tableferry.expressions.postgresql_operators import (
     compared,
@@ -310,18 +310,11 @@ class _Part:
         return self._translator.value(node)
 
     def sql(self, names: tuple[str, ...]) -> str:
-        pairs = zip(names, self.outputs, strict=True)
-        listed = ", ".join(f"{output.value.sql} AS {quote(name)}" for name, output in pairs)
-        text = f"SELECT {'DISTINCT ' if self.select.distinct else ''}{listed}"
-        if self._from:
-            text += f" FROM {self._from}"
-        if self._where:
-            text += f" WHERE {self._where}"
-        if self._groups:
-            text += f" GROUP BY {', '.join(self._groups)}"
-        if self._having:
-            text += f" HAVING {self._having}"
-        return text
+        clauses = Clauses(
+            self.select.distinct, self._from, self._where, tuple(self._groups), self._having
+        )
+        values = (output.value.sql for output in self.outputs)
+        return clauses.listing(zip(values, names, strict=True))
 
     def _output(self, result: syntax.Result | syntax.Star) -> _Output:
         if isinstance(result, syntax.Star):

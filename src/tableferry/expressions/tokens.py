@@ -106,12 +106,17 @@ class Token:
         return self.text if self.kind == "sign" else ""
 
 
-def tokens(text: str) -> list[Token]:
-    """All tokens but blanks and comments, and one of kind "end". Raises Untranslatable."""
+def refuse_unreadable(text: str) -> None:
+    """Raises Untranslatable for a text that is no use to be split, in either database's SQL."""
     if len(text) > MAX_LENGTH:
         raise Untranslatable(f"the text is longer than {MAX_LENGTH} characters")
     if "\0" in text:
         raise Untranslatable("the text holds a NUL character")
+
+
+def tokens(text: str) -> list[Token]:
+    """All tokens but blanks and comments, and one of kind "end". Raises Untranslatable."""
+    refuse_unreadable(text)
     found = []
     position = 0
     while position < len(text):

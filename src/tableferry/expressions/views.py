@@ -18,7 +18,7 @@ from tableferry.expressions.aggregates import (
     is_aggregate,
     refuse_undistinguishable,
 )
-from tableferry.expressions.model import Field, Relation, Untranslatable, View
+from tableferry.expressions.model import Clauses, Field, Relation, Untranslatable, View
 from tableferry.expressions.operators import collated, compared, operands, truth
 from tableferry.expressions.parser import parse_query
 from tableferry.expressions.scopes import Scope, Source
@@ -268,17 +268,9 @@ class _SelectPart:
         self._having = "" if select.having is None else self._condition(select.having)
 
     def sql(self, names: tuple[str, ...], values: tuple[str, ...]) -> str:
-        listed = [f"{v} AS {quote(n)}" for n, v in zip(names, values, strict=True)]
-        text = f"SELECT {'DISTINCT ' if self.select.distinct else ''}{', '.join(listed)}"
-        if self._from:
-            text += f" FROM {self._from}"
-        if self._where:
-            text += f" WHERE {self._where}"
-        if self._groups:
-            text += f" GROUP BY {', '.join(term.sql for term in self._groups)}"
-        if self._having:
-            text += f" HAVING {self._having}"
-        return text
+        groups = tuple(term.sql for term in self._groups)
+        clauses = Clauses(self.select.distinct, self._from, self._where, groups, self._having)
+        return clauses.listing(zip(values, names, strict=True))
 
     def order_term(self, node: Node) -> Term:
         """A key of this SELECT's ORDER BY: a number, an alias, or any expression."""
