@@ -12,7 +12,7 @@ from __future__ import annotations
 import fnmatch
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from tableferry.conversions import METHODS
 from tableferry.dialects.base import Dialect
@@ -107,13 +107,17 @@ class Offers:
         if table.name in self.there:
             own = self.demanded(column, self.there[table.name][column.name])
             ruled = [candidate for candidate in ruled if candidate.kind == own[0].kind]
-        elif self.alike:
-            own = self.source.own_candidates(column)
         else:
-            own = tuple(c for c in self.source.candidates(column) if self.target.takes(c.kind))
+            own = self._offered(column)
         if not ruled:
             return own
         return (ruled[-1], *(candidate for candidate in own if candidate != ruled[-1]))
+
+    def _offered(self, column: Column) -> tuple[Candidate, ...]:
+        """What the source says of a column, whatever rules say."""
+        if self.alike:
+            return self.source.own_candidates(column)
+        return tuple(c for c in self.source.candidates(column) if self.target.takes(c.kind))
 
     def demanded(self, mine: Column, theirs: Column) -> tuple[Candidate, ...]:
         """What a column of the source may be read as to go into one that is there already. One
@@ -137,9 +141,7 @@ class Offers:
 
     def kinds_of(self, types: Iterable[str]) -> tuple[Kind, ...]:
         """What columns of these types would be read as."""
-        unruled = replace(self, rules=(), there={})
-        nowhere = Table(TableName("", ""), ())
-        return tuple(unruled(nowhere, Column("", declared))[0].kind for declared in types)
+        return tuple(self._offered(Column("", declared))[0].kind for declared in types)
 
     def require_matches(self, schema: Schema) -> None:
         """Raises UsageError for a rule that concerns no column: it is most likely misspelled."""

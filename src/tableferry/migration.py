@@ -77,7 +77,7 @@ def migrate(
         from_dialect.hold(source, locked=True) as hold,
         to_dialect.stage(target) as stage,
     ):
-        ends = Ends(source, target, hold, stage)
+        ends = _Held(source, target, hold, stage)
         outcome = _carry(ends, executor, options, observe, clock)
         if outcome.status != "differences":
             with clock.phase("publish"):
@@ -90,7 +90,7 @@ def migrate(
 
 
 @dataclass(frozen=True, slots=True)
-class Ends:
+class _Held:
     """Both ends as they were given, and as they are held for the length of a run."""
 
     source: Endpoint
@@ -100,7 +100,7 @@ class Ends:
 
 
 def _carry(
-    ends: Ends, executor: Executor, options: MigrationOptions, observe: Observer, clock: Clock
+    ends: _Held, executor: Executor, options: MigrationOptions, observe: Observer, clock: Clock
 ) -> Outcome:
     """Everything up to where the target could be put in place; no session is left open."""
     hold, stage = ends.hold, ends.stage

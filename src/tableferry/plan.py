@@ -73,7 +73,7 @@ def make_plan(schema: Schema, offering: Offers, destination: Destination, known:
     columns = {t.name: column_names(t, destination) for t in new}
     for name, there in known.adopted.items():
         columns[name] = {mine: theirs.name for mine, theirs in there.columns.items()}
-    renaming = _Renaming(tables, columns)
+    crossing = _Crossing(offering, destination.schema, tables, columns)
     untouched = {str(name) for name in known.adopted}
     left = [item for item in schema.left_behind if item.table not in untouched]
     plans = []
@@ -89,7 +89,7 @@ def make_plan(schema: Schema, offering: Offers, destination: Destination, known:
         if adopted is not None:
             plans.append(_adopted_plan(table, adopted, candidates))
             continue
-        table, planned = _target_table(table, candidates, (offering, destination), renaming, left)
+        table, planned = _target_table(table, candidates, crossing, left)
         relation = relations[table.name] = structure.relation_of(table, planned, candidates)
         plain = known.disagreeing.get(table.name, frozenset())
         source, planned = structure.with_structure(table, planned, relation, plain, left)
@@ -99,8 +99,7 @@ def make_plan(schema: Schema, offering: Offers, destination: Destination, known:
                 target=planned,
                 candidates=candidates,
                 types=tuple(
-                    frozenset(_declared(mine, each, offering, destination) for each in offer)
-                    | {theirs.declared}
+                    frozenset(crossing.declared(mine, each) for each in offer) | {theirs.declared}
                     for mine, theirs, offer in zip(
                         source.columns, planned.columns, offers[table.name], strict=True
                     )
@@ -110,7 +109,7 @@ def make_plan(schema: Schema, offering: Offers, destination: Destination, known:
                     offers[table.name],
                     choices[table.name],
                     surveys.get(table.name),
-                    (offering, destination),
+                    crossing,
                 ),
             )
         )
@@ -241,26 +240,36 @@ def _has(table: Table, name: str) -> bool:
 
 
 @dataclass(frozen=True, slots=True)
-class _Renaming:
-    """Names in the target, by those of the source."""
+class _Crossing:
+    """What tables and columns of the source are called in the target, and of which types."""
 
+    offering: Offers
+    schema: str
     tables: Mapping[TableName, TableName]
     columns: Mapping[TableName, Mapping[str, str]]
+
+    def declared(self, column: Column, candidate: Candidate) -> str:
+        """The type of the new column: where both ends know it, the one it had."""
+        target = self.offering.target
+        if not self.offering.alike or candidate.ruled:
+            return target.type_for(candidate.kind)
+        if column.user_type is not None:
+            return target.moved(column.declared, column.user_type, self.schema)
+        return column.declared
 
 
 def _target_table(
     table: Table,
     candidates: tuple[Candidate, ...],
-    ways: tuple[Offers, Destination],
-    renaming: _Renaming,
+    crossing: _Crossing,
     left: list[LeftBehind],
 ) -> tuple[Table, Table]:
     """The table in the target, and the source's with just those foreign keys that it has there."""
-    own = renaming.columns[table.name]
-    foreign = list(_foreign_keys(table, renaming, left))
+    own = crossing.columns[table.name]
+    foreign = list(_foreign_keys(table, crossing, left))
     primary = set(table.primary_key.columns) if table.primary_key else set()
     kinds = {c.name: x.kind for c, x in zip(table.columns, candidates, strict=True)}
-    offering, destination = ways
+    offering = crossing.offering
     target = offering.target
     identity = table.identity
     if identity is not None and kinds[identity.column].name not in ("int", "any"):
@@ -277,14 +286,14 @@ def _target_table(
     if offering.alike:
         left += target.unkept(table)
     planned = Table(
-        name=renaming.tables[table.name],
+        name=crossing.tables[table.name],
         columns=tuple(
             Column(
                 name=own[column.name],
-                declared=_declared(column, candidate, offering, destination),
+                declared=crossing.declared(column, candidate),
                 # One of the same kind keeps even keys that may be NULL.
                 nullable=column.nullable and (offering.alike or column.name not in primary),
-                # Until its translation is known (see Structure): that it has one.
+                # That it has one; its translation takes its place (see Structure).
                 default=column.default,
             )
             for column, candidate in zip(table.columns, candidates, strict=True)
@@ -297,7 +306,6 @@ def _target_table(
         size=table.size,
     )
     planned = target.fit_table(planned, copied=offering.alike)
-    planned = replace(planned, columns=tuple(replace(c, default=None) for c in planned.columns))
     if planned.identity is not None and not target.numbers(planned):
         reason = f"only an INTEGER PRIMARY KEY numbers itself in {target.title}"
         left.append(LeftBehind("identity", planned.identity.column, str(table.name), reason))
@@ -336,17 +344,6 @@ def _kept_types(schema: Schema, destination: Destination) -> frozenset[str]:
         for schema_name in (type_name.schema, quote(type_name.schema))
         for name in (type_name.name, quote(type_name.name))
     )
-
-
-def _declared(
-    column: Column, candidate: Candidate, offering: Offers, destination: Destination
-) -> str:
-    """The type of the new column: where both ends know it, the one it had."""
-    if offering.alike and not candidate.ruled and column.user_type is not None:
-        return offering.target.moved(column.declared, column.user_type, destination.schema)
-    if offering.alike and not candidate.ruled:
-        return column.declared
-    return offering.target.type_for(candidate.kind)
 
 
 def _unlike(table: Table, target: Dialect, left: list[LeftBehind]) -> tuple[Key, ...]:
@@ -425,11 +422,11 @@ def _mapped(key: Key | None, names: Mapping[str, str]) -> Key | None:
 
 
 def _foreign_keys(
-    table: Table, renaming: _Renaming, left: list[LeftBehind]
+    table: Table, crossing: _Crossing, left: list[LeftBehind]
 ) -> Iterable[tuple[ForeignKey, ForeignKey]]:
     for key in table.foreign_keys:
         described = f"({', '.join(key.columns)}) to {key.parent}"
-        theirs = renaming.columns.get(key.parent)
+        theirs = crossing.columns.get(key.parent)
         if theirs is None:
             reason = "the table that it refers to is not migrated, or is not there"
         elif not key.parent_columns or not set(key.parent_columns) <= set(theirs):
@@ -439,8 +436,8 @@ def _foreign_keys(
                 key,
                 replace(
                     key,
-                    columns=tuple(renaming.columns[table.name][c] for c in key.columns),
-                    parent=renaming.tables[key.parent],
+                    columns=tuple(crossing.columns[table.name][c] for c in key.columns),
+                    parent=crossing.tables[key.parent],
                     parent_columns=tuple(theirs[c] for c in key.parent_columns),
                 ),
             )
@@ -478,7 +475,7 @@ def _widened(
     offers: list[tuple[Candidate, ...]],
     choices: list[int],
     survey: Survey | None,
-    ways: tuple[Offers, Destination],
+    crossing: _Crossing,
 ) -> tuple[Widening, ...]:
     widened = []
     for i, (column, offer, choice) in enumerate(zip(table.columns, offers, choices, strict=True)):
@@ -498,8 +495,8 @@ def _widened(
             Widening(
                 column=column.name,
                 declared=column.declared,
-                planned=_declared(column, offer[0], *ways),
-                became=_declared(column, taken, *ways),
+                planned=crossing.declared(column, offer[0]),
+                became=crossing.declared(column, taken),
                 count=finding.misfits if finding else 0,
                 merged_classes=tuple(sorted(classes)) if taken.merges and len(classes) > 1 else (),
                 examples=finding.examples if finding else (),

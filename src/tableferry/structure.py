@@ -105,7 +105,7 @@ class Structure:
             table = TableName(relation.schema, relation.source_name)
             left.append(LeftBehind(what, mine.name, str(table), reason))
 
-        column = replace(theirs, comment=mine.comment)
+        column = replace(theirs, comment=mine.comment, default=None)
         if mine.collation and self._offering.alike:
             column = replace(column, collation=mine.collation)
         elif mine.collation:
