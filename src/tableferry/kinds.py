@@ -42,8 +42,10 @@ JSON = Kind("json")
 # Any value of SQLite with its storage class, as bytes; see dialects/sqlite/values.py.
 ANY = Kind("any")
 
-# Kinds of numbers some of which SQLite has no number for: NaN, and a decimal's infinities.
-NAMED_NUMBERS = frozenset({"float", "decimal"})
+# Numbers that SQLite has none for, by the texts that stand for them there, and the kinds they are
+# of.
+NUMBER_NAMES = {"float": ("NaN",), "decimal": ("NaN", "Infinity", "-Infinity")}
+NAMED_NUMBERS = frozenset(NUMBER_NAMES)
 
 # A decimal of at most this many digits is one 64-bit word, and has one nearest double that no
 # other such decimal shares (IEEE 754 binary64 guarantees 15 significant digits).
@@ -366,7 +368,7 @@ def decimals_from_units(
 
 # How many units past the largest decimal of a precision stand for what is no number at all:
 # PostgreSQL's numeric(p,s) holds these, SQLite's numbers become none of them.
-_BEYOND = {"NaN": 0, "Infinity": 1, "-Infinity": 2}
+_BEYOND = {name: offset for offset, name in enumerate(NUMBER_NAMES["decimal"])}
 
 
 def texts_to_decimals(array: pa.Array, kind: Kind) -> pa.Array:
@@ -440,8 +442,9 @@ def decimals_to_texts(array: pa.Array, kind: Kind) -> pa.Array:
 
 
 def _beyond(array: pa.Array, kind: Kind) -> Mask:
-    valid = np.asarray(array.is_valid())
-    return np.asarray(valid & (np.abs(_units(array)) >= 10**kind.precision))
+    beyond = np.asarray(np.abs(_units(array)) >= 10**kind.precision)
+    # What stands where there is a NULL is nothing at all; mostly there is nothing to ask that of.
+    return beyond & np.asarray(array.is_valid()) if beyond.any() else beyond
 
 
 def _names(array: pa.Array, kind: Kind, beyond: Mask) -> pa.Array:

@@ -23,6 +23,7 @@ from tableferry.dialects.base import (
     Batch,
     ColumnValues,
     Endpoint,
+    Gatherer,
     Session,
     Surveyor,
     TargetSession,
@@ -131,6 +132,8 @@ def copy_range(job: CopyRange) -> Part:
     respelled: Counter[int] = Counter()
     rejects: list[Reject] = []
     named: set[int] = set()
+    # A column that holds what its type says holds its numbers as such.
+    names_stand = not dialect_of(job.target).typed
     with session_for(job.source) as source, session_for(job.target, loading=True) as opened:
         target = cast(TargetSession, opened)
 
@@ -140,7 +143,8 @@ def copy_range(job: CopyRange) -> Part:
                 batch = _as_spelled_by(target, pair.target, batch)
                 digest += digest_batch(batch.columns, pair.source.key)
                 size += batch.bytes
-                named.update(_named(pair.target, batch))
+                if names_stand:
+                    named.update(_named(pair.target, batch))
                 rejects.extend(batch.rejects)
                 respelled.update(dict(batch.respelled))
                 emit(Progress("copy", pair.source.table, batch.rows + len(batch.rejects)))
@@ -149,7 +153,7 @@ def copy_range(job: CopyRange) -> Part:
         table, columns = pair.target.table, pair.target.columns
         place = ""
         if job.apart:
-            place = target.write_apart(table, columns, digested())
+            place = _gatherer(target).write_apart(table, columns, digested())
         else:
             ledger.claim(target, table, pair.generation, part)
             target.ingest(table, columns, digested())
@@ -165,6 +169,11 @@ def copy_range(job: CopyRange) -> Part:
 def _there(column: ReadColumn) -> Kind:
     """A native kind by the name that it has in the database of the column."""
     return replace(column.kind, type=column.column.declared or column.kind.type)
+
+
+def _gatherer(target: TargetSession) -> Gatherer:
+    assert isinstance(target, Gatherer)
+    return target
 
 
 def _named(scan: Scan, batch: Batch) -> set[int]:
@@ -191,9 +200,10 @@ def gather_range(job: GatherRange) -> float:
     table = job.pair.target.table
     with session_for(job.target, loading=True) as opened:
         target = cast(TargetSession, opened)
-        with target.gathering(job.written.place):
+        gatherer = _gatherer(target)
+        with gatherer.gathering(job.written.place):
             job.ledger.claim(target, table, job.pair.generation, job.part)
-            target.gather(table, job.pair.target.columns)
+            gatherer.gather(table, job.pair.target.columns)
             job.ledger.record(target, table, job.part, job.written.digest.digest)
             target.commit()
     return time.perf_counter() - started

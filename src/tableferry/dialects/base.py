@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from typing import ClassVar, Protocol, Self, TypeAlias
 
@@ -233,20 +233,6 @@ class TargetSession(Session):
     def execute(self, *statements: str) -> None:
         """One after the other, in the current transaction."""
 
-    def write_apart(
-        self, table: TableName, columns: tuple[ReadColumn, ...], batches: Iterator[Batch]
-    ) -> str:
-        """As ingest(), but in a place of its own, whose name it answers."""
-        raise NotImplementedError
-
-    def gathering(self, place: str) -> AbstractContextManager[None]:
-        """What was written apart within reach of gather(), and gone afterwards."""
-        raise NotImplementedError
-
-    def gather(self, table: TableName, columns: tuple[ReadColumn, ...]) -> None:
-        """Appends it, in the current transaction."""
-        raise NotImplementedError
-
     @abstractmethod
     def commit(self) -> None: ...
 
@@ -264,6 +250,36 @@ class TargetSession(Session):
         """Appends batches in the current transaction, taking the next while the server is still
         busy with the last. Raises MisfitFound before sending a value that its column would refuse
         or change, and whatever ``batches`` raises."""
+
+
+class Gatherer(ABC):
+    """What else a target's session can do where one at a time can write; see Dialect.one_writer."""
+
+    @abstractmethod
+    def write_apart(
+        self, table: TableName, columns: tuple[ReadColumn, ...], batches: Iterator[Batch]
+    ) -> str:
+        """As ingest(), but in a place of its own, whose name it answers."""
+
+    @abstractmethod
+    def gathering(self, place: str) -> AbstractContextManager[None]:
+        """What was written apart within reach of gather(), and gone afterwards."""
+
+    @abstractmethod
+    def gather(self, table: TableName, columns: tuple[ReadColumn, ...]) -> None:
+        """Appends it, in the current transaction."""
+
+
+@contextmanager
+def closed_on_error(batches: Iterator[Batch]) -> Iterator[None]:
+    """Ends the reading at once where an error ends the writing, while what is read from is still
+    open."""
+    try:
+        yield
+    except BaseException:
+        if isinstance(batches, Generator):
+            batches.close()
+        raise
 
 
 class Stage(ABC):
@@ -496,9 +512,9 @@ class Dialect(ABC):
     def open_target(self, endpoint: Endpoint) -> TargetSession:
         """A session that writes what others may be writing as well."""
 
-    @abstractmethod
     def look(self, endpoint: Endpoint) -> TargetSession | None:
         """A session that only looks at a target; None where there is none yet."""
+        return self.open_target(endpoint)
 
     @abstractmethod
     def stage(self, endpoint: Endpoint) -> Stage: ...

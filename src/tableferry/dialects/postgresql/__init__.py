@@ -107,9 +107,6 @@ class PostgresDialect(Dialect):
     def open_target(self, endpoint: Endpoint) -> PostgresSession:
         return PostgresSession(endpoint)
 
-    def look(self, endpoint: Endpoint) -> PostgresSession:
-        return PostgresSession(endpoint)
-
     def stage(self, endpoint: Endpoint) -> Stage:
         return InPlace(endpoint)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from typing import Any
@@ -11,7 +11,13 @@ from typing import Any
 import pyarrow as pa
 
 from tableferry import temporal
-from tableferry.dialects.base import Batch, Endpoint, Surveyor, TargetSession
+from tableferry.dialects.base import (
+    Batch,
+    Endpoint,
+    Surveyor,
+    TargetSession,
+    closed_on_error,
+)
 from tableferry.dialects.postgresql import aside, catalog
 from tableferry.dialects.postgresql import connection as postgres
 from tableferry.dialects.postgresql.ddl import literal, rows_of
@@ -434,16 +440,14 @@ class _Encoded:
         names = [column.column.name for column in self._columns]
         encoders = [storing(column).encode for column in self._columns]
         try:
-            for batch in self._batches:
-                self._require_fitting(batch)
-                self.rows += batch.rows
-                arrays = zip(encoders, batch.columns, strict=True)
-                yield pa.record_batch([encode(array) for encode, array in arrays], names=names)
+            with closed_on_error(self._batches):
+                for batch in self._batches:
+                    self._require_fitting(batch)
+                    self.rows += batch.rows
+                    arrays = zip(encoders, batch.columns, strict=True)
+                    yield pa.record_batch([encode(array) for encode, array in arrays], names=names)
         except BaseException as error:
             self.error = error
-            # At once, while what is read from is still open.
-            if isinstance(self._batches, Generator):
-                self._batches.close()
             raise
 
     def _require_fitting(self, batch: Batch) -> None:

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -57,12 +58,17 @@ class SqliteSession(Session, Surveyor):
     def close(self) -> None:
         self._connection.close()
 
+    @property
+    def _file(self) -> Path:
+        """What is read by now."""
+        return self._path
+
     def identity(self) -> str:
-        status = self._path.stat()
+        status = self._file.stat()
         return f"sqlite {status.st_dev}:{status.st_ino}"
 
     def inspect(self) -> Schema:
-        with sqlite.errors(self._path):
+        with sqlite.errors(self._file):
             return catalog.inspect(self._connection)
 
     def require_readable(self, tables: Iterable[Table]) -> None:

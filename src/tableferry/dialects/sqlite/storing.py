@@ -6,7 +6,7 @@ So a number that SQLite has none for stands as text, under its name.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import pyarrow as pa
@@ -31,10 +31,8 @@ def stored(array: pa.Array, column: ReadColumn) -> Stored:
     match kind.name:
         case "float":
             return _floats(array)
-        case "decimal" if kind.scale == 0:
-            return _decimals(array, kind, lambda doubles: doubles.cast(pa.int64()))
         case "decimal":
-            return _decimals(array, kind, lambda doubles: doubles)
+            return _decimals(array, kind)
         case "number":
             return _numbers(array)
         case "uuid":
@@ -50,13 +48,16 @@ def _floats(array: pa.Array) -> Stored:
     nan = pc.is_nan(array).fill_null(False)
     if not pc.any(nan).as_py():
         return Stored((array,))
-    names = pc.if_else(nan, pa.scalar("NaN"), pa.scalar(None, pa.string()))
+    (name,) = kinds.NUMBER_NAMES["float"]
+    names = pc.if_else(nan, pa.scalar(name), pa.scalar(None, pa.string()))
     return Stored((pc.if_else(nan, None, array), names))
 
 
-def _decimals(array: pa.Array, kind: Kind, encode: Callable[[pa.Array], pa.Array]) -> Stored:
-    doubles, names = kinds.decimals_to_doubles(array, kind)
-    return Stored((encode(doubles),) if names is None else (encode(doubles), names))
+def _decimals(array: pa.Array, kind: Kind) -> Stored:
+    numbers, names = kinds.decimals_to_doubles(array, kind)
+    if kind.scale == 0:
+        numbers = numbers.cast(pa.int64())
+    return Stored((numbers,) if names is None else (numbers, names))
 
 
 def _numbers(array: pa.Array) -> Stored:

@@ -6,7 +6,7 @@ from __future__ import annotations
 import os
 import re
 import tempfile
-from collections.abc import Generator, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -15,14 +15,13 @@ import adbc_driver_sqlite.dbapi
 import pyarrow as pa
 
 from tableferry.addresses import SqliteFile
-from tableferry.dialects.base import Batch, Endpoint, TargetSession
-from tableferry.dialects.sqlite import catalog
+from tableferry.dialects.base import Batch, Endpoint, Gatherer, TargetSession, closed_on_error
 from tableferry.dialects.sqlite import connection as sqlite
 from tableferry.dialects.sqlite.definitions import table_definition
 from tableferry.dialects.sqlite.session import SqliteSession
 from tableferry.dialects.sqlite.storing import batch_of, insertion, is_plain, stored
 from tableferry.errors import DatabaseError, UsageError
-from tableferry.model import ReadColumn, Restoration, Schema, TableName
+from tableferry.model import ReadColumn, Restoration, TableName
 from tableferry.sql import constant, fold, names, qualified, quote
 
 _SCHEMA = "main"
@@ -30,7 +29,7 @@ _PART = "part"
 _UNREADABLE = re.compile(r"malformed database schema \(.*?\) - (.*)")
 
 
-class SqliteTarget(SqliteSession, TargetSession):
+class SqliteTarget(SqliteSession, TargetSession, Gatherer):
     """``original`` is what is read until the first statement that writes, and then copied where it
     holds anything; None where there is nothing, or it has been copied."""
 
@@ -44,11 +43,9 @@ class SqliteTarget(SqliteSession, TargetSession):
         else:
             self._connection = sqlite.open_writer(self._path)
 
-    def identity(self) -> str:
-        if self._original is None:
-            return super().identity()
-        status = self._original.stat()
-        return f"sqlite {status.st_dev}:{status.st_ino}"
+    @property
+    def _file(self) -> Path:
+        return self._original or self._path
 
     @property
     def schema(self) -> str:
@@ -162,10 +159,6 @@ class SqliteTarget(SqliteSession, TargetSession):
         """Safe on disk it is as soon as it takes the target's place."""
         self.commit()
 
-    def inspect(self) -> Schema:
-        with sqlite.errors(self._original or self._path):
-            return catalog.inspect(self._connection)
-
     def ingest(
         self, table: TableName, columns: tuple[ReadColumn, ...], batches: Iterator[Batch]
     ) -> None:
@@ -260,7 +253,7 @@ def insert(
     """Appends batches in the current transaction. Raises DatabaseError where the database says that
     it took another number of rows."""
     taken = [i for i, column in enumerate(columns) if not column.computed]
-    with closing_on_error(batches):
+    with closed_on_error(batches):
         for batch in batches:
             arrays = [stored(batch.columns[i], columns[i]) for i in taken]
             own = [columns[i].column.name for i in taken]
@@ -274,14 +267,3 @@ def insert(
                     rows = cursor.rowcount
             if rows not in (batch.rows, -1):
                 raise DatabaseError(f"table {table}: {batch.rows} rows were sent, {rows} arrived.")
-
-
-@contextmanager
-def closing_on_error(batches: Iterator[Batch]) -> Iterator[None]:
-    """Ends the reading at once, while what is read from is still open."""
-    try:
-        yield
-    except BaseException:
-        if isinstance(batches, Generator):
-            batches.close()
-        raise

@@ -17,7 +17,6 @@ The typed read keeps every storage class apart in columns of their own.
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
@@ -137,11 +136,6 @@ def _from_text(array: pa.Array, kind: Kind) -> Decoded:
     return Decoded(array, kinds.misfits(array, kind))
 
 
-# By these texts stand the numbers of a kind that have no storage class of their own, where text is
-# taken at all.
-NAMES: dict[str, tuple[str, ...]] = defaultdict(
-    tuple, float=("NaN",), decimal=("NaN", "Infinity", "-Infinity")
-)
 # Which storage classes a kind takes as they are.
 _OWN_CLASSES: dict[str, frozenset[str]] = {
     "int": frozenset({"integer"}),
@@ -217,7 +211,9 @@ class TypedValues(ColumnValues):
             return self._by_meaning(kind, candidate.using)
         own = _OWN_CLASSES.get(kind.name, frozenset({"text"}))
         taken = _MERGED_CLASSES.get(kind.name, own) if candidate.merges else own
-        strangers = self._outside(taken, NAMES[kind.name] if candidate.merges else ())
+        strangers = self._outside(
+            taken, kinds.NUMBER_NAMES.get(kind.name, ()) if candidate.merges else ()
+        )
         decoded = self._decode_taken(kind, candidate.merges)
         bad = kinds.either(strangers, decoded.misfits, kinds.misfits(decoded.array, kind))
         return Decoded(decoded.array, bad, decoded.respelled)
@@ -283,7 +279,7 @@ class TypedValues(ColumnValues):
         integers = self._integer.fill_null(0).to_numpy(zero_copy_only=False)
         bad = (integers > 1 << 53) | (integers < -(1 << 53))
         exact = pc.if_else(pa.array(~bad), self._integer, None).cast(pa.float64())
-        named = pc.equal(self._text.cast(pa.binary()), b"NaN").fill_null(False)
+        named = pc.is_in(self._text, pa.array(kinds.NUMBER_NAMES["float"]))
         nan = pc.if_else(named, float("nan"), pa.scalar(None, pa.float64()))
         return Decoded(pc.coalesce(self._real, exact, nan), bad if bad.any() else None)
 
