@@ -328,3 +328,16 @@ def literal(value: Any) -> str:
         case float() if math.isinf(value):
             return "9e999" if value > 0 else "-9e999"
     return repr(value)
+
+
+def translated_pairs(
+    wanted: int, draw: Callable[[], str], translated: Callable[[str], str | None]
+) -> list[tuple[str, str]]:
+    """That many expressions which are translated, of those drawn, each with its translation."""
+    pairs: list[tuple[str, str]] = []
+    while len(pairs) < wanted:
+        text = draw()
+        sql = translated(text)
+        if sql is not None:
+            pairs.append((text, sql))
+    return pairs

@@ -22,6 +22,7 @@ from typing import Any
 import psycopg
 import pytest
 from psycopg.types.string import TextLoader
+from tests.boundary import translated_pairs
 from tests.servers import Server
 from tests.system.support import SHARED, needs_shared
 
@@ -275,12 +276,7 @@ def test_collations_agree(both: Both, collation: str) -> None:
 def test_random_expressions_agree(both: Both) -> None:
     """Deeper ones: operators, conditions and functions in one another."""
     chance = random.Random(7)
-    pairs: list[tuple[str, str]] = []
-    while len(pairs) < 1000:
-        text = _random_expression(chance, 3)
-        sql = translated(text)
-        if sql is not None:
-            pairs.append((text, sql))
+    pairs = translated_pairs(1000, lambda: _random_expression(chance, 3), translated)
     assert both.differences(pairs) == []
 
 

@@ -12,7 +12,16 @@ import random
 from collections.abc import Iterator
 
 import pytest
-from tests.boundary import COLUMNS, FIELDS, RELATION, Both, declared_in_sqlite, filled, kind_named
+from tests.boundary import (
+    COLUMNS,
+    FIELDS,
+    RELATION,
+    Both,
+    declared_in_sqlite,
+    filled,
+    kind_named,
+    translated_pairs,
+)
 from tests.servers import Server
 
 from tableferry.expressions import Untranslatable, translator
@@ -70,12 +79,7 @@ def test_operators_agree_for_all_kinds(both: Both) -> None:
 def test_random_expressions_agree(both: Both) -> None:
     """Deeper ones: operators, conditions and functions in one another."""
     chance = random.Random(11)
-    pairs: list[tuple[str, str]] = []
-    while len(pairs) < 600:
-        text = _random_expression(chance, 3)
-        sql = both.translated(text)
-        if sql is not None:
-            pairs.append((text, sql))
+    pairs = translated_pairs(600, lambda: _random_expression(chance, 3), both.translated)
     assert both.differences(pairs) == []
 
 
