@@ -14,7 +14,7 @@ from tableferry.addresses import DatabaseAddress, EmbeddedServer, PostgresServer
 from tableferry.dialects.base import Endpoint
 from tableferry.errors import UsageError
 from tableferry.events import Event, Observer
-from tableferry.model import MisfitPolicy, Outcome, Roles, ViolationPolicy
+from tableferry.model import MAX_LISTED, MisfitPolicy, Outcome, Roles, ViolationPolicy
 from tableferry.preparation import Permission
 from tableferry.running import default_workers
 from tableferry.selection import Selection
@@ -40,6 +40,7 @@ def migrate(
     lower: bool = False,
     owner: str = "",
     grants: Iterable[str] = (),
+    max_differences: int = MAX_LISTED,
     force: bool = False,
     config: Path | None = None,
     database: Literal["main", "usage"] = "main",
@@ -52,7 +53,8 @@ def migrate(
     two that a name may mean. ``tables`` and ``exclude`` are
     globs, and ``casts`` rules as of --cast; ``rejects`` is the folder that ``misfit="reject"``
     sets rows aside in. ``lower`` folds names to lower case; ``owner`` and ``grants`` are roles that
-    get what is created, and may use it. ``force`` goes on where other clients use either
+    get what is created, and may use it. ``max_differences`` of a table are listed at most, and all
+    are counted. ``force`` goes on where other clients use either
     database. Raises a TableferryError; differences found are none,
     but ``outcome.verified`` is False then.
     """
@@ -68,6 +70,7 @@ def migrate(
         lower=lower,
         roles=Roles(owner, tuple(grants)),
         force=force,
+        listed=max_differences,
     )
     with (
         opened(_address(known, source, database), os.environ) as a,
@@ -83,17 +86,22 @@ def verify(
     tables: Iterable[str] = (),
     exclude: Iterable[str] = (),
     casts: Iterable[str] = (),
+    max_differences: int = MAX_LISTED,
+    sample: float | None = None,
     workers: int | None = None,
     config: Path | None = None,
     database: Literal["main", "usage"] = "main",
     on_event: Observer = _ignore,
 ) -> Outcome:
-    """Compares two databases value by value, writing nothing; see migrate for the arguments."""
+    """Compares two databases value by value, writing nothing; see migrate for the arguments.
+    ``sample`` is how many percent of the rows of large tables are read, for a first look."""
     known = _known(config)
     options = verification.VerificationOptions(
         workers=checked_workers(workers),
         selection=Selection(tuple(tables), tuple(exclude)),
         casts=tuple(casts),
+        listed=max_differences,
+        sample=sample,
     )
     with (
         opened(_address(known, source, database), os.environ) as a,

@@ -240,7 +240,11 @@ def _run(command: _Command, pair: Pair, observe: Observer) -> Outcome:
 
     arguments = command.arguments
     options = verification.VerificationOptions(
-        api.checked_workers(arguments.workers), pair.selection, pair.casts
+        api.checked_workers(arguments.workers),
+        pair.selection,
+        pair.casts,
+        arguments.listed,
+        arguments.sample,
     )
     with (
         api.opened(pair.source, os.environ) as source,
@@ -279,6 +283,7 @@ def _options(command: _Command, pair: Pair) -> MigrationOptions:
         scope=arguments.scope,
         roles=Roles(arguments.owner, arguments.grants),
         force=arguments.force,
+        listed=arguments.listed,
     )
     # Tables of one name may be in both.
     return options if pair.name == "main" else replace(options, rejects=f"{options.rejects}/usage")

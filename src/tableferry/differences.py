@@ -4,58 +4,182 @@ from __future__ import annotations
 
 import struct
 import uuid
-from collections import Counter
-from collections.abc import Sequence
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 
 from tableferry import kinds, temporal
-from tableferry.digest import row_hashes
-from tableferry.model import Difference, Kind, Scan
+from tableferry.digest import HashedRows, Words, key_hashes, row_hashes
+from tableferry.kinds import Mask
+from tableferry.model import Difference, DifferingRows, Kind, Scan
 
 SHOWN_CHARACTERS = 60
 
 _Row = tuple[Any, ...]
-_Hash = tuple[int, int]
 
 
-def between(source: pa.Table, target: pa.Table, scan: Scan) -> list[Difference]:
-    """The differences of two sets of rows whose columns are those of ``scan``, in its order.
+def differing(source: HashedRows, target: HashedRows, *, keyed: bool) -> Differing:
+    """How many rows of two sets differ, and the hashes of their keys.
 
-    With a key, rows are matched by it and named to the cell. Without one, or where a key stands
-    twice on a side, rows are matched whole, and each says how often it is missing or extra.
+    A row is matched by its key where that stands once among what one side has beyond the other,
+    and otherwise whole.
     """
-    of_source, of_target = _hashes(source), _hashes(target)
-    missing, extra = Counter(of_source), Counter(of_target)
-    missing, extra = missing - extra, extra - missing
-    only_source = _beyond(source, of_source, missing, scan)
-    only_target = _beyond(target, of_target, extra, scan)
-    if scan.key and all(_unique(rows, scan.key) for rows in (only_source, only_target)):
-        return _by_key(only_source, only_target, scan)
-    return _by_row(only_source, only_target, scan)
+    mine = source.keys[_surplus(source.rows, target.rows)]
+    theirs = target.keys[_surplus(target.rows, source.rows)]
+    keys = np.union1d(mine, theirs)
+    changed = len(np.intersect1d(_single(mine), _single(theirs))) if keyed else 0
+    return Differing(DifferingRows(changed, len(mine) - changed, len(theirs) - changed), keys)
 
 
-def _hashes(table: pa.Table) -> list[_Hash]:
-    if table.num_rows == 0:
-        return []
-    low, high = row_hashes([column.combine_chunks() for column in table.columns])
-    return list(zip(low.tolist(), high.tolist(), strict=True))
+@dataclass(frozen=True, slots=True, eq=False)
+class Differing:
+    """``keys``: their hashes, ascending, each once."""
+
+    rows: DifferingRows
+    keys: Words
 
 
-def _beyond(
-    table: pa.Table, hashes: list[_Hash], surplus: Counter[_Hash], scan: Scan
-) -> list[_Row]:
-    """The rows of a side that the other side has not, or not as often."""
+def between(source: pa.Table, target: pa.Table, scan: Scan, most: int) -> list[Difference]:
+    """The differences of two sets of rows whose columns are those of ``scan``, in its order; both
+    hold all rows of each key. Those of ``most`` keys at most, the first in their order.
+
+    Rows are matched by their key and named to the cell. Where a key does not tell rows apart, and
+    where there is none, rows are matched whole, and each says how often it stands on either side.
+    """
+    mine, theirs = (_Hashed.of(table, scan) for table in (source, target))
+    keys: list[int] = differing(mine.rows, theirs.rows, keyed=True).keys.tolist()
+    return [
+        difference
+        for key, values in _in_order(keys, mine, theirs, scan)[:most]
+        for difference in _Compared(scan, (mine, theirs), key, values).differences()
+    ]
+
+
+def _in_order(
+    keys: list[int], mine: _Hashed, theirs: _Hashed, scan: Scan
+) -> list[tuple[int, _Row]]:
+    """The keys with what they are the hashes of, in the order of the values."""
+    named = scan.key or range(len(scan.columns))
+    ours = [key for key in keys if key in mine.of_key]
+    others = [key for key in keys if key not in mine.of_key]
+    found: list[tuple[int, _Row]] = []
+    for side, some in ((mine, ours), (theirs, others)):
+        rows = side.values([side.of_key[key][0] for key in some], scan, named)
+        found += zip(some, rows, strict=True)
+    try:
+        return sorted(found, key=lambda each: each[1])
+    except TypeError:
+        # NULL among other values, say.
+        return sorted(found, key=lambda each: tuple(map(show, each[1])))
+
+
+def keys_of(table: pa.Table, scan: Scan) -> Words:
+    """The hashes of the rows' keys, in order."""
+    return _Hashed.of(table, scan).rows.keys
+
+
+def rows_among(listed: Sequence[Difference]) -> int:
+    """How many rows the differences stand for."""
+    changed = {difference.key for difference in listed if difference.what == "changed"}
+    return len(changed) + sum(d.times for d in listed if d.what != "changed")
+
+
+def _surplus(mine: Words, theirs: Words) -> Mask:
+    """Which values the other side has not, or not as often: of equal ones the last."""
+    order = np.argsort(mine, kind="stable")
+    values, starts, counts = np.unique(mine[order], return_index=True, return_counts=True)
+    others, other_counts = np.unique(theirs, return_counts=True)
+    kept = np.zeros(len(values), np.int64)
+    _, here, there = np.intersect1d(values, others, assume_unique=True, return_indices=True)
+    kept[here] = other_counts[there]
+    rank = np.arange(len(mine)) - np.repeat(starts, counts)
+    surplus = np.empty(len(mine), bool)
+    surplus[order] = rank >= np.repeat(kept, counts)
+    return surplus
+
+
+def _single(values: Words) -> Words:
+    found, counts = np.unique(values, return_counts=True)
+    single: Words = found[counts == 1]
+    return single
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Hashed:
+    """One side's rows, and the positions of each key's."""
+
+    table: pa.Table
+    rows: HashedRows
+    of_key: Mapping[int, Sequence[int]]
+
+    @classmethod
+    def of(cls, table: pa.Table, scan: Scan) -> _Hashed:
+        columns = [column.combine_chunks() for column in table.columns]
+        low, _ = row_hashes(columns)
+        keys = key_hashes(columns, scan.key, low)
+        of_key = defaultdict(list)
+        for position, key in enumerate(keys.tolist()):
+            of_key[key].append(position)
+        return cls(table, HashedRows(keys, low), of_key)
+
+    def positions(self, key: int) -> Sequence[int]:
+        return self.of_key.get(key, ())
+
+    def values(self, positions: Sequence[int], scan: Scan, columns: Sequence[int]) -> list[_Row]:
+        """Some columns of the rows at these positions."""
+        rows = self.table.take(pa.array(positions, pa.int64()))
+        found = [_values(rows.column(i), scan.columns[i].kind) for i in columns]
+        return list(zip(*found, strict=True))
+
+
+class _Compared:
+    """The rows of one key on both sides; ``values`` are those of the key, or of the whole row."""
+
+    def __init__(self, scan: Scan, sides: tuple[_Hashed, _Hashed], key: int, values: _Row) -> None:
+        self._scan = scan
+        self._times = tuple(len(side.positions(key)) for side in sides)
+        every = range(len(scan.columns))
+        source, target = sides
+        self._mine = source.values(_beyond(source, target, key), scan, every)
+        self._theirs = target.values(_beyond(target, source, key), scan, every)
+        self._key = tuple(
+            (scan.columns[position].column.name, show(value))
+            for position, value in zip(scan.key or every, values, strict=True)
+        )
+
+    def differences(self) -> Iterator[Difference]:
+        table = str(self._scan.table)
+        mine, theirs = self._mine, self._theirs
+        if self._scan.key and len(mine) == len(theirs) == 1:
+            for column, x, y in zip(self._scan.columns, mine[0], theirs[0], strict=True):
+                if not _same(x, y):
+                    shown = _show_both(x, y)
+                    yield Difference(table, "changed", self._key, column.column.name, *shown)
+            return
+        row = Difference(
+            table, "missing", self._key, in_source=self._times[0], in_target=self._times[1]
+        )
+        if mine:
+            yield replace(row, times=len(mine))
+        if theirs:
+            yield replace(row, what="extra", times=len(theirs))
+
+
+def _beyond(side: _Hashed, other: _Hashed, key: int) -> list[int]:
+    """The positions of a key's rows that the other side has not, or not as often."""
+    left = Counter(other.rows.rows[position] for position in other.positions(key))
     chosen = []
-    left = Counter(surplus)
-    for row, value in enumerate(hashes):
-        if left[value] > 0:
+    for position in side.positions(key):
+        value = side.rows.rows[position]
+        if left[value]:
             left[value] -= 1
-            chosen.append(row)
-    rows = table.take(pa.array(chosen, pa.int64()))
-    kinds_read = [column.kind for column in scan.columns]
-    return list(zip(*map(_values, rows.columns, kinds_read), strict=True))
+        else:
+            chosen.append(position)
+    return chosen
 
 
 class _Moment(str):
@@ -105,54 +229,9 @@ def _values(column: pa.ChunkedArray, kind: Kind) -> list[Any]:
     return values
 
 
-def _unique(rows: list[_Row], key: Sequence[int]) -> bool:
-    keys = [_key_of(row, key) for row in rows]
-    return len(keys) == len(set(keys))
-
-
-def _key_of(row: _Row, key: Sequence[int]) -> _Row:
-    return tuple(row[position] for position in key)
-
-
-def _by_key(source: list[_Row], target: list[_Row], scan: Scan) -> list[Difference]:
-    ours = {_key_of(row, scan.key): row for row in source}
-    theirs = {_key_of(row, scan.key): row for row in target}
-    found = []
-    for key in ours.keys() | theirs.keys():
-        a, b = ours.get(key), theirs.get(key)
-        named = tuple(
-            (scan.columns[position].column.name, show(value))
-            for position, value in zip(scan.key, key, strict=True)
-        )
-        if a is None or b is None:
-            found.append(Difference(str(scan.table), "extra" if a is None else "missing", named))
-            continue
-        found += [
-            Difference(str(scan.table), "changed", named, column.column.name, *_show_both(x, y))
-            for column, x, y in zip(scan.columns, a, b, strict=True)
-            if not _same(x, y)
-        ]
-    return sorted(found, key=lambda difference: (difference.key, difference.column))
-
-
 def _same(first: Any, second: Any) -> bool:
     # NaN is equal to itself here, as it is for the digest.
     return bool(first == second or (first != first and second != second))
-
-
-def _by_row(source: list[_Row], target: list[_Row], scan: Scan) -> list[Difference]:
-    table = str(scan.table)
-    missing = [Difference(table, "missing", row, times=n) for row, n in _counted(source, scan)]
-    extra = [Difference(table, "extra", row, times=n) for row, n in _counted(target, scan)]
-    return missing + extra
-
-
-def _counted(rows: list[_Row], scan: Scan) -> list[tuple[tuple[tuple[str, str], ...], int]]:
-    names = [column.column.name for column in scan.columns]
-    shown = Counter(
-        tuple((name, show(value)) for name, value in zip(names, row, strict=True)) for row in rows
-    )
-    return list(shown.items())
 
 
 def show(value: Any) -> str:

@@ -27,6 +27,8 @@ import pyarrow as pa
 import pyarrow.types as pt
 import xxhash
 
+from tableferry.model import Spread
+
 BUCKETS = 1024
 """Number of buckets that rows fall into by their key, so that a search reads few rows again."""
 
@@ -47,6 +49,7 @@ _FEWEST = 8
 _LOOKUPS = 4
 
 _KEEP = (1 << 64) - 1
+_LARGEST = (1 << 63) - 1
 _PRIME1 = 0x9E3779B185EBCA87
 _PRIME2 = 0xC2B2AE3D27D4EB4F
 _PRIME3 = 0x165667B19E3779F9
@@ -125,14 +128,41 @@ class BucketedDigest:
         total = sum(self.low.tolist()) + (sum(self.high.tolist()) << 64)
         return Digest(int(self.rows.sum()), total % (1 << 128))
 
+    def alike(self, other: BucketedDigest, buckets: Sequence[int]) -> bool:
+        """Whether these buckets hold the same rows."""
+        return not set(buckets) & set(self.differing(other))
+
     def differing(self, other: BucketedDigest) -> tuple[int, ...]:
         """The buckets, ascending, whose rows are not the same on both sides."""
         same = (self.rows == other.rows) & (self.low == other.low) & (self.high == other.high)
         return tuple(np.flatnonzero(~same).tolist())
 
 
-def digest_batch(columns: Sequence[pa.Array], key: Sequence[int]) -> BucketedDigest:
-    """The digest of a batch of rows, put in buckets by the columns whose numbers are in key.
+Positions = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class HashedRows:
+    """Rows by 64 bits of their key's hash and of their own, in one order; both of shape (rows,).
+    That two of ten million rows share such a hash by chance happens once in 300,000 times."""
+
+    keys: Words
+    rows: Words
+
+    @classmethod
+    def joined(cls, parts: Sequence[HashedRows]) -> HashedRows:
+        none: Words = np.empty(0, np.uint64)
+        return cls(
+            np.concatenate([none, *(part.keys for part in parts)]),
+            np.concatenate([none, *(part.rows for part in parts)]),
+        )
+
+
+def digest_batch(
+    columns: Sequence[pa.Array], key: Sequence[int], spread: Spread | None = None
+) -> BucketedDigest:
+    """The digest of a batch of rows, put in buckets by the columns whose numbers are in key: by
+    their hashes or, with a spread, by ranges of the first, which is an int64.
 
     Without a key, a row's own hash decides its bucket. Raises TypeError for a column of a type
     that has no canonical bytes, and ValueError for no columns, columns of unequal length, or a
@@ -140,9 +170,13 @@ def digest_batch(columns: Sequence[pa.Array], key: Sequence[int]) -> BucketedDig
     """
     digest = BucketedDigest.empty()
     scratch = _Scratch()
-    for _, message in _messages(columns, scratch):
-        values = message[_mark_words(len(columns)) :]
-        of_key = _buckets(values, key) if key else None
+    in_order = _spread_buckets(columns[key[0]], spread) if spread is not None else None
+    for rows, message in _messages(columns, scratch):
+        if in_order is not None:
+            of_key: npt.NDArray[np.int64] | None = in_order[rows]
+        else:
+            values = message[_mark_words(len(columns)) :]
+            of_key = _buckets(values, key) if key else None
         hashes = _row_hashes(message, scratch)
         digest += _bucket_sums(_buckets(hashes, (0,)) if of_key is None else of_key, hashes)
     return digest
@@ -157,11 +191,21 @@ def row_hashes(columns: Sequence[pa.Array]) -> tuple[Words, Words]:
     return hashes[0], hashes[1]
 
 
-def key_buckets(columns: Sequence[pa.Array], key: Sequence[int]) -> npt.NDArray[np.int64]:
+def key_hashes(columns: Sequence[pa.Array], key: Sequence[int], rows: Words) -> Words:
+    """64 bits of each key's hash; without a key, those of the ``rows``, the low halves of their
+    hashes."""
+    return row_hashes([columns[number] for number in key])[0] if key else rows
+
+
+def key_buckets(
+    columns: Sequence[pa.Array], key: Sequence[int], spread: Spread | None = None
+) -> npt.NDArray[np.int64]:
     """The bucket in which digest_batch puts each row, in order; raises as it does.
 
     With a key, only the key's columns are read.
     """
+    if spread is not None:
+        return _spread_buckets(columns[key[0]], spread)
     if not key:
         low, _ = row_hashes(columns)
         return _buckets(low[None], (0,))
@@ -169,6 +213,47 @@ def key_buckets(columns: Sequence[pa.Array], key: Sequence[int]) -> npt.NDArray[
     buckets = np.empty(len(chosen[0]), dtype=np.int64)
     for rows, message in _messages(chosen, _Scratch()):
         buckets[rows] = _buckets(message[_mark_words(len(key)) :], range(len(key)))
+    return buckets
+
+
+def sum_buckets(buckets: npt.NDArray[np.int64], low: Words, high: Words) -> BucketedDigest:
+    """The digest of rows by their buckets and the halves of their hashes, all of shape (rows,)."""
+    digest = BucketedDigest.empty()
+    hashes = np.stack([low, high])
+    for some in _cut(0, len(buckets), _BLOCK_ROWS):
+        digest += _bucket_sums(buckets[some], np.ascontiguousarray(hashes[:, some]))
+    return digest
+
+
+def spread_over(low: int, high: int) -> Spread:
+    """The finest spread whose buckets reach from one value to another."""
+    shift = 0
+    while (high - low) >> shift >= BUCKETS:
+        shift += 1
+    return Spread(low, shift)
+
+
+def spread_ends(spread: Spread, first: int, last: int) -> tuple[int | None, int | None]:
+    """The values that buckets ``first`` to ``last`` (not included) hold, as half-open bounds."""
+    lower, upper = (spread.lower + (number << spread.shift) for number in (first, last))
+    return (
+        lower if first > 0 else None,
+        upper if last < BUCKETS and upper <= _LARGEST else None,
+    )
+
+
+def _spread_buckets(column: pa.Array, spread: Spread) -> npt.NDArray[np.int64]:
+    """Without a value a row is in the first bucket."""
+    values = _fixed(column, np.int64)
+    # Unsigned, since two integers of 64 bits may lie further apart than a signed one reaches.
+    above = values.view(np.uint64) - _word(spread.lower)
+    buckets: npt.NDArray[np.int64] = np.minimum(above >> _BITS[spread.shift], BUCKETS - 1).astype(
+        np.int64
+    )
+    buckets[values < spread.lower] = 0
+    nulls = _nulls(column)
+    if nulls is not None:
+        buckets[nulls] = 0
     return buckets
 
 

@@ -19,7 +19,7 @@ from functools import partial
 from tableferry.adoption import Adopted
 from tableferry.building import Building, is_refusal_of_values
 from tableferry.casts import Offers
-from tableferry.comparison import Comparison, Side
+from tableferry.comparison import Comparison
 from tableferry.dialects.base import Endpoint, Session, Statements, TargetSession
 from tableferry.errors import MisfitFound, RunFailed
 from tableferry.events import Note, Observer, Phase, PhaseBegins, PhaseEnds
@@ -36,6 +36,7 @@ from tableferry.generations import (
 from tableferry.jobs import Jobs, Urgency
 from tableferry.ledger import Ledger, Standing
 from tableferry.model import (
+    MAX_LISTED,
     Exclusion,
     LeftBehind,
     MisfitPolicy,
@@ -57,6 +58,7 @@ from tableferry.model import (
 from tableferry.naming import Destination
 from tableferry.plan import Known, make_plan, next_generation
 from tableferry.rejects import RejectFolder
+from tableferry.sides import Side
 from tableferry.tasks import (
     CopyRange,
     CountRows,
@@ -105,6 +107,8 @@ class Policy:
     roles: Roles = field(default_factory=Roles)
     # The schema is wanted, and no row.
     rowless: bool = False
+    # How many differences of a table are listed.
+    listed: int = MAX_LISTED
 
 
 @dataclass
@@ -166,6 +170,7 @@ class Loading:
         self._violations = policy.violations
         self._building.exclude = self._exclude
         self._rowless = policy.rowless
+        self._listed = policy.listed
         # One that writes alone writes where it belongs.
         self._apart = route.destination.dialect.one_writer and jobs.at_once > 1
 
@@ -561,9 +566,8 @@ class Loading:
     def _compare_when_complete(self, load: _Load) -> None:
         if not load.target.complete or load.again:
             return
-        Comparison(
-            load.source, load.target, partial(self._add, load), partial(self._compared, load)
-        ).conclude()
+        add, done = partial(self._add, load), partial(self._compared, load)
+        Comparison(load.source, load.target, add, done, self._listed).conclude()
 
     def _compared(self, load: _Load, outcome: TableOutcome) -> None:
         if load.again:

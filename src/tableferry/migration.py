@@ -17,7 +17,15 @@ from tableferry.errors import DatabaseError, Refused, TableferryError
 from tableferry.events import Note, Observer
 from tableferry.ledger import Ledger
 from tableferry.loading import Loading, Policy, Route
-from tableferry.model import MisfitPolicy, Outcome, Roles, Schema, Scope, ViolationPolicy
+from tableferry.model import (
+    MAX_LISTED,
+    MisfitPolicy,
+    Outcome,
+    Roles,
+    Schema,
+    Scope,
+    ViolationPolicy,
+)
 from tableferry.naming import Destination
 from tableferry.plan import adopted_in
 from tableferry.preparation import Permission, make_way, require_permission
@@ -56,6 +64,8 @@ class MigrationOptions:
     casts: tuple[str, ...] = ()
     # Whether other clients of either database are no reason to refuse.
     force: bool = False
+    # How many differences of a table are listed.
+    listed: int = MAX_LISTED
 
 
 def migrate(
@@ -152,7 +162,11 @@ def _carry(
             (reader, writer),
             observe,
             policy=Policy(
-                options.misfit, options.violations, options.roles, options.scope == "schema"
+                options.misfit,
+                options.violations,
+                options.roles,
+                options.scope == "schema",
+                options.listed,
             ),
         )
         with clock.phase("prepare"), _refusing():

@@ -24,6 +24,9 @@ ViolationPolicy: TypeAlias = Literal["report", "stop", "reject"]
 # How many values that do not fit are shown for a column.
 MAX_EXAMPLES = 5
 
+# How many differences of a table are listed, unless the user says otherwise.
+MAX_LISTED = 100
+
 
 @dataclass(frozen=True, slots=True)
 class Kind:
@@ -242,6 +245,30 @@ class Range:
 
 
 @dataclass(frozen=True, slots=True)
+class KeyRange:
+    """A half-open part of a table by the first column of a scan's key, an integer; None is an
+    unbounded end. Without a lower end it holds the rows without a value as well."""
+
+    number: int
+    lower: int | None = None
+    upper: int | None = None
+
+
+# What one task reads of a table.
+TablePart: TypeAlias = Range | KeyRange
+
+
+@dataclass(frozen=True, slots=True)
+class Spread:
+    """How rows are put in buckets by the first column of their key, an integer: 2^``shift``
+    neighbouring values from ``lower`` on fill one, and those beyond the first and the last bucket
+    belong there too. So a bucket is a range of keys, which an index finds."""
+
+    lower: int
+    shift: int
+
+
+@dataclass(frozen=True, slots=True)
 class Candidate:
     """A kind that a column's values may turn out to fit.
 
@@ -310,6 +337,8 @@ class Scan:
     excluded: Mapping[RowHash, Exclusion] = field(default_factory=dict)
     # Of PostgreSQL: only rows that meet this condition, under the alias t.
     condition: str = ""
+    # Buckets are ranges of the key; without it they come of a hash of the key, or of the row.
+    spread: Spread | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -513,7 +542,9 @@ class Difference:
     """One cell or row that is not the same on both sides.
 
     ``what`` is "changed" (then ``column`` is named), "missing" (only in the source) or "extra"
-    (only in the target). Values are shown as text, cut to a readable length.
+    (only in the target). Values are shown as text, cut to a readable length. A row that no key
+    tells from others stands ``in_source`` and ``in_target`` so many times, and ``times`` is the
+    difference.
     """
 
     table: str
@@ -523,6 +554,27 @@ class Difference:
     source: str = ""
     target: str = ""
     times: int = 1
+    in_source: int = 0
+    in_target: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class DifferingRows:
+    """How many rows differ: of one key but not of the same values, only in the source, and only in
+    the target. Rows without a key of their own are only in the one or the other."""
+
+    changed: int = 0
+    missing: int = 0
+    extra: int = 0
+
+    def __add__(self, other: DifferingRows) -> DifferingRows:
+        return DifferingRows(
+            self.changed + other.changed, self.missing + other.missing, self.extra + other.extra
+        )
+
+    @property
+    def total(self) -> int:
+        return self.changed + self.missing + self.extra
 
 
 @dataclass(frozen=True, slots=True)
@@ -531,7 +583,8 @@ class TableOutcome:
 
     source: str
     target: str
-    verdict: Literal["verified", "differs", "not verified"]
+    # "sampled": a part of the rows was compared, and is the same.
+    verdict: Literal["verified", "differs", "not verified", "sampled"]
     source_rows: int
     target_rows: int
     source_digest: str = ""
@@ -541,9 +594,13 @@ class TableOutcome:
     source_ranges: tuple[RangeDigest, ...] = ()
     target_ranges: tuple[RangeDigest, ...] = ()
     differences: tuple[Difference, ...] = ()
-    # Differing rows beyond those listed; where the search was cut short, there may be more yet.
+    # All of them, and those beyond the ones listed; where the search was cut short, there may be
+    # more yet.
+    differing: DifferingRows = DifferingRows()
     more_differences: int = 0
     search_cut_short: bool = False
+    # Rows that were compared of a table of which a part was; None where all were.
+    sampled_rows: int | None = None
     # Values that arrived in another spelling of the same meaning, and values that a rule of the
     # user converted, by column.
     normalised: tuple[tuple[str, int], ...] = ()
@@ -559,7 +616,8 @@ class Outcome:
     """The end of a run: what the exit code, the summary and the report are made from."""
 
     # "created" is a run that was to bring the schema alone.
-    status: Literal["verified", "rejected", "differences", "created"]
+    # "sampled": no difference, but not every row was compared.
+    status: Literal["verified", "rejected", "differences", "created", "sampled"]
     command: Literal["migrate", "verify", "load rejects"]
     source: str
     target: str
@@ -573,6 +631,8 @@ class Outcome:
     versions: dict[str, str] = field(default_factory=dict)
     started: str = ""
     workers: int = 1
+    # Of a verification that was to look at a part of the rows: how many percent.
+    sample: float | None = None
 
     @property
     def verified(self) -> bool:
@@ -581,7 +641,7 @@ class Outcome:
     @property
     def fine(self) -> bool:
         """Whether everything that was asked for is there."""
-        return self.status in ("verified", "created")
+        return self.status in ("verified", "created", "sampled")
 
 
 @dataclass(frozen=True, slots=True)

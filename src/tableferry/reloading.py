@@ -31,10 +31,11 @@ from tableferry.model import (
     Table,
     TableOutcome,
 )
+from tableferry.pairing import Ends, pair_columns, table_like
 from tableferry.rejects import Stored, read_rows
 from tableferry.running import Clock, require_tables, status_of
 from tableferry.selection import Selection
-from tableferry.verification import Ends, VerificationOptions, pair_columns, table_like
+from tableferry.verification import VerificationOptions
 from tableferry.versions import versions
 
 _BATCH_ROWS = 1_000

@@ -13,13 +13,23 @@ from typing import Any
 from tableferry.errors import TableferryError, UsageError
 from tableferry.model import Identity, Outcome, PlanOutcome, RangeDigest, TableOutcome, TablePlan
 
-FORMAT = 1
-_FROM_BEST_TO_WORST = ("verified", "created", "planned", "rejected", "differences", "failed")
+FORMAT = 2
+_FROM_BEST_TO_WORST = (
+    "verified",
+    "sampled",
+    "created",
+    "planned",
+    "rejected",
+    "differences",
+    "failed",
+)
 _WHERE = "Name a file in a folder that exists and can be written."
 
 
 def of_outcome(outcome: Outcome) -> dict[str, Any]:
     return {
+        # First of all: nobody must take a look at some rows for a proof of all.
+        "sample_percent": outcome.sample,
         "format": FORMAT,
         "status": outcome.status,
         "command": outcome.command,
@@ -115,6 +125,7 @@ def _table(table: TableOutcome) -> dict[str, Any]:
         "target": table.target,
         "verdict": table.verdict,
         "rows": {"source": table.source_rows, "target": table.target_rows},
+        "sampled_rows": table.sampled_rows,
         "digest": {"source": table.source_digest, "target": table.target_digest},
         "bytes": table.bytes,
         "seconds": _seconds(table.seconds),
@@ -131,7 +142,8 @@ def _table(table: TableOutcome) -> dict[str, Any]:
                 asdict(difference) | {"key": dict(difference.key)}
                 for difference in table.differences
             ],
-            "more": table.more_differences,
+            "rows": asdict(table.differing),
+            "more_rows": table.more_differences,
             "search_cut_short": table.search_cut_short,
         },
     }

@@ -93,9 +93,14 @@ def require_tables(schema: Schema, endpoint: Endpoint) -> None:
         )
 
 
-def status_of(tables: tuple[TableOutcome, ...]) -> Literal["verified", "rejected", "differences"]:
-    if any(table.verdict != "verified" for table in tables):
+def status_of(
+    tables: tuple[TableOutcome, ...],
+) -> Literal["verified", "rejected", "differences", "sampled"]:
+    verdicts = {table.verdict for table in tables}
+    if not verdicts <= {"verified", "sampled"}:
         return "differences"
+    if "sampled" in verdicts:
+        return "sampled"
     return "rejected" if any(table.rejected for table in tables) else "verified"
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import string
 from collections.abc import Iterable
 
-from tableferry.model import ForeignKey, TableName
+from tableferry.model import Column, ForeignKey, KeyRange, TableName
 
 _FOLDED = str.maketrans(string.ascii_uppercase, string.ascii_lowercase)
 
@@ -41,6 +41,25 @@ def qualified(name: TableName) -> str:
 
 def names(columns: Iterable[str]) -> str:
     return ", ".join(map(quote, columns))
+
+
+def between(value: str, lower: int | None, upper: int | None) -> str:
+    """The condition that an expression is within half-open bounds; "" where there are none."""
+    ends = []
+    if lower is not None:
+        ends.append(f"{value} >= {lower}")
+    if upper is not None:
+        ends.append(f"{value} < {upper}")
+    return " AND ".join(ends)
+
+
+def keys_between(column: Column, part: KeyRange) -> str:
+    """The condition of rows in a range of keys, as a table aliased t."""
+    value = f"t.{quote(column.name)}"
+    within = between(value, part.lower, part.upper)
+    if part.lower is None and within and column.nullable:
+        return f"({within} OR {value} IS NULL)"
+    return within
 
 
 def breaking_foreign_key(key: ForeignKey) -> str:

@@ -11,6 +11,7 @@ from rich.text import Text
 
 from tableferry.model import (
     Difference,
+    DifferingRows,
     LeftBehind,
     Outcome,
     PlanOutcome,
@@ -19,9 +20,15 @@ from tableferry.model import (
     Violation,
 )
 
-_STYLES = {"verified": "green", "differs": "bold red", "not verified": "yellow"}
+_STYLES = {
+    "verified": "green",
+    "sampled": "yellow",
+    "differs": "bold red",
+    "not verified": "yellow",
+}
 _ENDS = {
     "verified": "is verified",
+    "sampled": "is the same as far as the sample goes",
     "rejected": "is verified but for rejected rows",
     "differences": "is not the same",
     "created": "is created",
@@ -34,6 +41,8 @@ _MOST_RENAMED = 8
 
 
 def show(outcome: Outcome, console: Console, *, verbose: bool = False) -> None:
+    if outcome.sample is not None:
+        _say(console, _sample(outcome), "bold yellow")
     console.print(_grid(outcome))
     for table in outcome.tables:
         for line in _changes(table, verbose=verbose):
@@ -182,14 +191,29 @@ def _differences(table: TableOutcome) -> list[str]:
     if table.verdict != "differs":
         return []
     listed = table.differences[:_MOST_DIFFERENCES]
-    more = table.more_differences + len(table.differences) - len(listed)
     lines = [describe(difference) for difference in listed]
-    if more:
+    if table.source_rows != table.target_rows:
+        lines.append(
+            f"{table.source}: {table.source_rows:,} rows in the source, {table.target_rows:,} in "
+            "the target"
+        )
+    if len(listed) < len(table.differences) or table.more_differences:
         at_least = "at least " if table.search_cut_short else ""
-        lines.append(f"{table.source}: {at_least}{more:,} more differences")
+        lines.append(f"{table.source}: {at_least}{_differing(table.differing)}")
     elif table.search_cut_short:
         lines.append(f"{table.source}: there may be more differences")
     return lines
+
+
+def _differing(rows: DifferingRows) -> str:
+    """All rows that differ."""
+    counts = {
+        "changed": rows.changed,
+        "only in the source": rows.missing,
+        "only in the target": rows.extra,
+    }
+    told = ", ".join(f"{count:,} {what}" for what, count in counts.items() if count)
+    return f"{rows.total:,} rows differ ({told})"
 
 
 def describe(difference: Difference) -> str:
@@ -204,8 +228,27 @@ def describe(difference: Difference) -> str:
         )
     side = "source" if difference.what == "missing" else "target"
     column = f", column {difference.column}," if difference.column else ""
-    times = f" {difference.times} times more" if difference.times > 1 else ""
+    if difference.in_source and difference.in_target:
+        mine, theirs = map(_times, (difference.in_source, difference.in_target))
+        return f"{where} stands {mine} in the source, {theirs} in the target"
+    times = f", {difference.times:,} times" if difference.times > 1 else ""
     return f"{where}{column} is only in the {side}{times}"
+
+
+def _sample(outcome: Outcome) -> str:
+    part = [table for table in outcome.tables if table.sampled_rows is not None]
+    rows = sum(table.sampled_rows or 0 for table in part)
+    all_rows = sum(table.source_rows for table in part)
+    if not part:
+        return "A sample of no table: each is small, or has no key of integers, and was read whole."
+    return (
+        f"A sample: {rows:,} of {all_rows:,} rows of {len(part):,} "
+        f"{'table' if len(part) == 1 else 'tables'} were compared; other tables whole."
+    )
+
+
+def _times(count: int) -> str:
+    return "once" if count == 1 else f"{count:,} times"
 
 
 def _violation(violation: Violation) -> str:
@@ -248,6 +291,8 @@ def _verdict(outcome: Outcome) -> str:
     done = f"{count} {'table' if count == 1 else 'tables'}, {rows:,} rows in {seconds:.1f} s"
     if outcome.verified:
         return f"Verified: every value of {done}."
+    if outcome.status == "sampled":
+        return f"No difference in the sample: {done}."
     if outcome.status == "rejected":
         rejected = sum(table.rejected for table in outcome.tables)
         return f"Verified, but for {rejected:,} rejected rows: {done}."
@@ -255,5 +300,7 @@ def _verdict(outcome: Outcome) -> str:
         return (
             f"Created: {count} {'table' if count == 1 else 'tables'} in {seconds:.1f} s, no rows."
         )
-    wrong = [table.source for table in outcome.tables if table.verdict != "verified"]
+    wrong = [
+        table.source for table in outcome.tables if table.verdict not in ("verified", "sampled")
+    ]
     return f"Not the same: {', '.join(wrong)} ({done})."

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import cast
@@ -28,12 +28,21 @@ from tableferry.dialects.base import (
     Surveyor,
     TargetSession,
 )
-from tableferry.digest import BucketedDigest, digest_batch, key_buckets, row_hashes
+from tableferry.digest import (
+    BucketedDigest,
+    HashedRows,
+    Positions,
+    digest_batch,
+    key_buckets,
+    key_hashes,
+    row_hashes,
+    sum_buckets,
+)
 from tableferry.errors import DatabaseError, MisfitFound, RunFailed
 from tableferry.events import Progress
 from tableferry.executors import emit
 from tableferry.jobs import Access
-from tableferry.kinds import NAMED_NUMBERS, arrow_type, holds_named
+from tableferry.kinds import NAMED_NUMBERS, Mask, arrow_type, holds_named
 from tableferry.ledger import Ledger
 from tableferry.model import (
     MAX_EXAMPLES,
@@ -48,6 +57,7 @@ from tableferry.model import (
     Survey,
     TableName,
     TablePair,
+    TablePart,
 )
 from tableferry.rejects import Reject, RejectFolder
 
@@ -238,7 +248,7 @@ def _as_spelled_by(target: Session, scan: Scan, batch: Batch) -> Batch:
 class DigestRange:
     endpoint: Endpoint
     scan: Scan
-    part: Range
+    part: TablePart
     # The table under whose name progress is shown, whichever side is read.
     shown: TableName
     # Of the source's side: the database in whose own spelling native values are compared.
@@ -253,7 +263,7 @@ def digest_range(job: DigestRange) -> Part:
     respelled: Counter[int] = Counter()
     with session_for(job.endpoint) as session:
         for batch in _read(session, job.scan, job.part, job.speller):
-            digest += digest_batch(batch.columns, job.scan.key)
+            digest += digest_batch(batch.columns, job.scan.key, job.scan.spread)
             size += batch.bytes
             respelled.update(dict(batch.respelled))
             emit(Progress("verify", job.shown, batch.rows))
@@ -262,7 +272,9 @@ def digest_range(job: DigestRange) -> Part:
     return Part(job.part.number, digest, size, seconds, tuple(sorted(respelled.items())))
 
 
-def _read(session: Session, scan: Scan, part: Range, speller: Speller | None) -> Iterator[Batch]:
+def _read(
+    session: Session, scan: Scan, part: TablePart, speller: Speller | None
+) -> Iterator[Batch]:
     if speller is None:
         yield from session.read(scan, part)
         return
@@ -359,8 +371,10 @@ def access(job: object, target: Endpoint) -> Access:
     match job:
         case RunStatements() | GatherRange() | CopyRange(apart=False):
             return Access.WRITE
-        case DigestRange() | CountRows() | FindRows() | HashRows() | FetchRows():
+        case DigestRange() | CountRows() | FindRows() | HashRows() | SearchRows():
             return Access.READ if job.endpoint == target else Access.NONE
+        case FetchRows():
+            return access(job.search, target)
     return Access.NONE
 
 
@@ -439,28 +453,78 @@ def _refused(texts: pa.Array, kind: Kind, speller: Endpoint) -> list[int]:
 
 
 @dataclass(frozen=True, slots=True)
-class FetchRows:
+class SearchRows:
+    """The rows of some buckets: ``part`` may hold others too. All rows of the ``shown`` buckets are
+    wanted in full."""
+
     endpoint: Endpoint
     scan: Scan
-    part: Range
+    part: TablePart
     buckets: tuple[int, ...]
+    shown: tuple[int, ...] = ()
     speller: Speller | None = None
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Searched:
+    """What was found of one side: the hashes of all rows, their digest, and some rows in full,
+    columns in the scan's order."""
+
+    rows: HashedRows
+    digest: BucketedDigest
+    shown: pa.Table
+
+
+def search_rows(job: SearchRows) -> Searched:
+    found = []
+    digest = BucketedDigest.empty()
+    shown = []
+    for buckets, columns in _rows_of_buckets(job):
+        low, high = row_hashes(columns)
+        found.append(HashedRows(key_hashes(columns, job.scan.key, low), low))
+        digest += sum_buckets(buckets, low, high)
+        shown.append(_only(columns, np.isin(buckets, job.shown)))
+    return Searched(HashedRows.joined(found), digest, _table_of(job.scan, shown))
+
+
+@dataclass(frozen=True, slots=True)
+class FetchRows:
+    """Of the rows of some buckets those whose keys have these hashes."""
+
+    search: SearchRows
+    keys: frozenset[int]
+
+
 def fetch_rows(job: FetchRows) -> pa.Table:
-    """The rows of a range whose keys fall into the buckets, columns in the scan's order."""
+    """In full, columns in the scan's order."""
     chosen = []
+    wanted = np.array(sorted(job.keys), dtype=np.uint64)
+    scan = job.search.scan
+    for _, columns in _rows_of_buckets(job.search):
+        low, _ = row_hashes(columns)
+        chosen.append(_only(columns, np.isin(key_hashes(columns, scan.key, low), wanted)))
+    return _table_of(scan, chosen)
+
+
+def _rows_of_buckets(job: SearchRows) -> Iterator[tuple[Positions, list[pa.Array]]]:
+    """Batch by batch, the bucket of each row and the columns."""
+    scan = job.scan
     with session_for(job.endpoint) as session:
-        for batch in _read(session, job.scan, job.part, job.speller):
-            wanted = np.isin(key_buckets(batch.columns, job.scan.key), job.buckets)
+        for batch in _read(session, scan, job.part, job.speller):
+            buckets = key_buckets(batch.columns, scan.key, scan.spread)
+            wanted = np.isin(buckets, job.buckets)
             if wanted.any():
-                mask = pa.array(wanted)
-                chosen.append([column.filter(mask) for column in batch.columns])
+                yield buckets[wanted], _only(batch.columns, wanted)
         _end_statement(session, job.endpoint)
-    names = [str(i) for i in range(len(job.scan.columns))]
-    tables = [pa.table(columns, names=names) for columns in chosen]
-    return pa.concat_tables(tables) if tables else _empty(job.scan, names)
 
 
-def _empty(scan: Scan, names: list[str]) -> pa.Table:
-    return pa.table([pa.array([], arrow_type(c.kind)) for c in scan.columns], names=names)
+def _only(columns: Sequence[pa.Array], wanted: Mask) -> list[pa.Array]:
+    mask = pa.array(wanted)
+    return [column.filter(mask) for column in columns]
+
+
+def _table_of(scan: Scan, chosen: list[list[pa.Array]]) -> pa.Table:
+    names = [str(i) for i in range(len(scan.columns))]
+    empty = pa.table([pa.array([], arrow_type(c.kind)) for c in scan.columns], names=names)
+    filled = [pa.table(columns, names=names) for columns in chosen if len(columns[0])]
+    return pa.concat_tables(filled) if filled else empty

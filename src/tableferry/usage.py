@@ -11,7 +11,7 @@ from typing import Any, cast
 from docopt import DocoptExit, docopt
 
 from tableferry.errors import UsageError
-from tableferry.model import MisfitPolicy, Scope, ViolationPolicy
+from tableferry.model import MAX_LISTED, MisfitPolicy, Scope, ViolationPolicy
 
 USAGE = """Carry a whole database between SQLite and PostgreSQL, and prove that every value arrived.
 
@@ -59,10 +59,13 @@ What is done:
   --grant ROLE       let this role read and write what is created (repeatable)
   --workers N        worker processes (default: one a processor)
   --force            skip the check that no service uses the databases
+  --sample PERCENT   with --verify: compare some rows of large tables, as a first look
 
 What is shown:
   --progress         show progress: bars on a terminal, a line now and then elsewhere
   --sql              of a plan: print what would be created, as a script
+  --max-differences N
+                     how many differences of a table are listed [default: 100]
   --report FILE      write a report, .json or .html, or - for JSON on standard output
   --strict           objects left behind count as differences (exit 1)
   --yes              answer every question with yes
@@ -110,6 +113,8 @@ class Arguments:
     rejects: Path | None = None
     casts: tuple[str, ...] = ()
     workers: int | None = None
+    listed: int = MAX_LISTED
+    sample: float | None = None
     progress: bool = False
     force: bool = False
     report: str = ""
@@ -149,6 +154,8 @@ def _run(given: dict[str, Any], argv: Sequence[str]) -> Arguments:
         for other in ("--verify", "--drop-all", "--recreate"):
             if given[other]:
                 raise UsageError(f"--rejects and {other} do not go together.")
+    if given["--sample"] and not given["--verify"]:
+        raise UsageError("--sample is for --verify.", hint=_SEE)
     if given["--verify"] and (given["--drop-all"] or given["--recreate"]):
         raise UsageError("--verify writes nothing: it does not go with --drop-all or --recreate.")
     _require_one_purpose(given)
@@ -178,7 +185,9 @@ def _run(given: dict[str, Any], argv: Sequence[str]) -> Arguments:
         grants=tuple(given["--grant"]),
         rejects=Path(given["--rejects"]) if given["--rejects"] else None,
         casts=tuple(given["--cast"]),
-        workers=_number("--workers", given["--workers"]),
+        workers=_number("--workers", given["--workers"]) if given["--workers"] else None,
+        listed=_number("--max-differences", given["--max-differences"]),
+        sample=_percent(given["--sample"]),
         progress=given["--progress"],
         force=given["--force"],
         report=_report(given["--report"] or ""),
@@ -210,9 +219,17 @@ def _one_of(option: str, given: str, words: tuple[str, ...]) -> str:
     return given
 
 
-def _number(option: str, text: str | None) -> int | None:
+def _percent(text: str | None) -> float | None:
     if text is None:
         return None
+    if not re.fullmatch(r"[0-9]{1,3}(\.[0-9]{1,6})?%?", text) or not (
+        0 < float(text.removesuffix("%")) <= 100
+    ):
+        raise UsageError(f"--sample {text}: it is a number of percent, up to 100.", hint=_SEE)
+    return float(text.removesuffix("%"))
+
+
+def _number(option: str, text: str) -> int:
     if not re.fullmatch(r"[0-9]{1,9}", text):
         raise UsageError(f"{option} {text}: it is not a number.", hint=_SEE)
     return int(text)

@@ -12,9 +12,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tableferry.differences import SHOWN_CHARACTERS, between, show
+from tableferry import differences
+from tableferry.differences import SHOWN_CHARACTERS, rows_among, show
+from tableferry.digest import HashedRows, key_hashes, row_hashes
 from tableferry.kinds import DATE, FLOAT, INT, TEXT, TIME, TIMESTAMPTZ, arrow_type
-from tableferry.model import Column, Difference, Kind, ReadColumn, Scan, TableName
+from tableferry.model import Column, Difference, DifferingRows, Kind, ReadColumn, Scan, TableName
 
 T = TableName("main", "t")
 
@@ -30,6 +32,16 @@ def rows(shape: Scan, *values: tuple[Any, ...]) -> pa.Table:
         for i, column in enumerate(shape.columns)
     ]
     return pa.table(arrays, names=[str(i) for i in range(len(arrays))])
+
+
+def between(source: pa.Table, target: pa.Table, shape: Scan) -> list[Difference]:
+    return differences.between(source, target, shape, 1_000)
+
+
+def hashed(table: pa.Table, key: tuple[int, ...]) -> HashedRows:
+    columns = [column.combine_chunks() for column in table.columns]
+    low, _ = row_hashes(columns)
+    return HashedRows(key_hashes(columns, key, low), low)
 
 
 def changed(key: str, column: str, source: str, target: str) -> Difference:
@@ -53,8 +65,8 @@ def test_with_a_key_the_cell_is_named() -> None:
         changed("1", "c", "1.5", "1.25"),
         changed("2", "b", "'y'", "NULL"),
         changed("2", "c", "NULL", "2.0"),
-        Difference("t", "missing", (("a", "4"),)),
-        Difference("t", "extra", (("a", "5"),)),
+        Difference("t", "missing", (("a", "4"),), in_source=1),
+        Difference("t", "extra", (("a", "5"),), in_target=1),
     ]
 
 
@@ -75,20 +87,30 @@ def test_without_a_key_rows_are_counted() -> None:
     source = rows(shape, (1, "x"), (1, "x"), (1, "x"), (2, None))
     target = rows(shape, (1, "x"), (3, "z"))
     assert between(source, target, shape) == [
-        Difference("t", "missing", (("a", "1"), ("b", "'x'")), times=2),
-        Difference("t", "missing", (("a", "2"), ("b", "NULL"))),
-        Difference("t", "extra", (("a", "3"), ("b", "'z'"))),
+        Difference("t", "missing", (("a", "1"), ("b", "'x'")), times=2, in_source=3, in_target=1),
+        Difference("t", "missing", (("a", "2"), ("b", "NULL")), in_source=1),
+        Difference("t", "extra", (("a", "3"), ("b", "'z'")), in_target=1),
     ]
 
 
-def test_a_key_that_stands_twice_is_none() -> None:
+def test_a_key_that_stands_twice_on_a_side_is_counted() -> None:
     shape = scan(INT, TEXT)
+    key = (("a", "1"),)
     found = between(rows(shape, (1, "x"), (1, "y")), rows(shape, (1, "z")), shape)
-    assert [(d.what, d.key[1]) for d in found] == [
-        ("missing", ("b", "'x'")),
-        ("missing", ("b", "'y'")),
-        ("extra", ("b", "'z'")),
+    assert found == [
+        Difference("t", "missing", key, times=2, in_source=2, in_target=1),
+        Difference("t", "extra", key, times=1, in_source=2, in_target=1),
     ]
+    found = between(rows(shape, (1, "x")), rows(shape, (1, "x"), (1, "x")), shape)
+    assert found == [Difference("t", "extra", key, times=1, in_source=1, in_target=2)]
+
+
+def test_the_first_of_many_are_named_in_the_order_of_their_keys() -> None:
+    shape = scan(INT, TEXT)
+    source = rows(shape, *((i, "x") for i in range(1_000, 0, -1)))
+    target = rows(shape, *((i, "y") for i in range(1, 1_001)))
+    found = differences.between(source, target, shape, 3)
+    assert [d.key for d in found] == [(("a", "1"),), (("a", "2"),), (("a", "3"),)]
 
 
 def test_nan_is_itself() -> None:
@@ -172,6 +194,26 @@ def test_with_a_key_every_difference_is_named_once(
         if k not in source or k not in target or source[k] != target[k]
     }
     assert len(found) == len({d.key for d in found})
+    assert rows_among(found) == len(found)
+    told = Counter(d.what for d in found)
+    mine, theirs = (hashed(rows(shape, *each.items()), (0,)) for each in (source, target))
+    counted = differences.differing(mine, theirs, keyed=True).rows
+    assert counted == DifferingRows(told["changed"], told["missing"], told["extra"])
+
+
+PLENTY = st.lists(st.integers(0, 3), max_size=20)
+
+
+@given(PLENTY, PLENTY)
+def test_rows_without_a_key_are_counted_by_their_surplus(
+    source: list[int], target: list[int]
+) -> None:
+    shape = scan(INT, key=())
+    mine, theirs = (hashed(rows(shape, *((i,) for i in each)), ()) for each in (source, target))
+    counted = differences.differing(mine, theirs, keyed=False).rows
+    assert counted.changed == 0
+    assert counted.missing == (Counter(source) - Counter(target)).total()
+    assert counted.extra == (Counter(target) - Counter(source)).total()
 
 
 # ---- showing ----------------------------------------------------------------------------------

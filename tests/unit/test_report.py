@@ -23,7 +23,7 @@ from tableferry.errors import (
     TableferryError,
     UsageError,
 )
-from tableferry.model import Difference, Outcome, RangeDigest, TableOutcome
+from tableferry.model import Difference, DifferingRows, Outcome, RangeDigest, TableOutcome
 
 SCHEMA: dict[str, Any] = json.loads(
     (Path(__file__).parents[2] / "docs" / "report.schema.json").read_text(encoding="utf-8")
@@ -77,7 +77,7 @@ def test_the_schema_refuses_another_shape() -> None:
     content = report.of_error(RunFailed("no"), "migrate", ("a", "b"))
     for broken in (
         content | {"more": 1},
-        content | {"format": 2},
+        content | {"format": 1},
         content | {"status": "verified"},
     ):
         assert not VALIDATOR.is_valid(broken)
@@ -97,7 +97,7 @@ def test_of_two_databases_the_worse_status_counts() -> None:
         (differing, worst, "failed"),
     ):
         read = checked(report.of_databases({"main": main, "usage": usage}))
-        assert (read["status"], read["command"], read["format"]) == (status, "verify", 1)
+        assert (read["status"], read["command"], read["format"]) == (status, "verify", 2)
         assert [each["database"] for each in read["databases"]] == ["main", "usage"]
         assert read["databases"][0]["report"] == json.loads(json.dumps(main))
 
@@ -115,7 +115,7 @@ def outcome(*tables: TableOutcome, **more: Any) -> Outcome:
 
 def test_an_outcome_without_tables() -> None:
     read = checked(report.of_outcome(outcome()))
-    assert (read["format"], read["tables"], read["timings"]) == (1, [], {"total": 1.234568})
+    assert (read["format"], read["tables"], read["timings"]) == (2, [], {"total": 1.234568})
 
 
 def test_digests_are_written_as_32_digits() -> None:
@@ -132,10 +132,20 @@ def test_digests_are_written_as_32_digits() -> None:
 
 def test_a_difference_has_its_key_by_name() -> None:
     difference = Difference("t", "changed", (("id", "1"), ("k", "'x'")), "c", "1", "2")
-    table = TableOutcome("t", "t", "differs", 1, 1, differences=(difference,), more_differences=3)
+    table = TableOutcome(
+        "t",
+        "t",
+        "differs",
+        1,
+        1,
+        differences=(difference,),
+        differing=DifferingRows(changed=4),
+        more_differences=3,
+    )
     read = checked(report.of_outcome(outcome(table)))["tables"][0]["differences"]
     assert read["listed"][0]["key"] == {"id": "1", "k": "'x'"}
-    assert (read["more"], read["search_cut_short"]) == (3, False)
+    assert read["rows"] == {"changed": 4, "missing": 0, "extra": 0}
+    assert (read["more_rows"], read["search_cut_short"]) == (3, False)
 
 
 @pytest.mark.parametrize("kind", [UsageError, Refused, RunFailed, Interrupted])
@@ -242,6 +252,8 @@ def test_a_migration_and_a_verification_with_differences(source: str, any_databa
             "source": "",
             "target": "",
             "times": 1,
+            "in_source": 0,
+            "in_target": 1,
         }
     ]
     assert read["warnings"] == ["Only in the target, not compared: other"]

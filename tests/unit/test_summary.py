@@ -12,6 +12,7 @@ from tableferry.model import (
     Candidate,
     Column,
     Difference,
+    DifferingRows,
     Example,
     Kind,
     LeftBehind,
@@ -72,27 +73,42 @@ def test_a_run_with_differences_names_the_tables() -> None:
         source="t",
         verdict="differs",
         differences=(Difference("t", "changed", KEY, "c", "'a'", "'b'"),),
+        differing=DifferingRows(changed=6, extra=2),
         more_differences=7,
     )
     text = shown(outcome(VERIFIED, wrong))
     assert "t (id = 1, k = '[red]'), column c: 'a' in the source, 'b' in the target" in text
-    assert "t: 7 more differences" in text
+    assert "t: 8 rows differ (6 changed, 2 only in the target)" in text
     assert text.splitlines()[-1].startswith("Not the same: t (")
 
 
 def test_a_search_cut_short_says_at_least() -> None:
     wrong = replace(VERIFIED, verdict="differs", search_cut_short=True)
     assert "orders: there may be more differences" in shown(outcome(wrong))
-    wrong = replace(wrong, more_differences=3)
-    assert "orders: at least 3 more differences" in shown(outcome(wrong))
+    wrong = replace(wrong, differing=DifferingRows(missing=3), more_differences=3)
+    text = shown(outcome(wrong))
+    assert "orders: at least 3 rows differ (3 only in the source)" in text
 
 
 def test_many_differences_are_counted() -> None:
     many = tuple(Difference("t", "missing", (("id", str(i)),)) for i in range(30))
-    wrong = replace(VERIFIED, verdict="differs", differences=many, more_differences=5)
+    rows = DifferingRows(missing=35)
+    wrong = replace(
+        VERIFIED, verdict="differs", differences=many, differing=rows, more_differences=5
+    )
     text = shown(outcome(wrong))
-    assert text.count("is only in the source") == 20
-    assert "orders: 15 more differences" in text
+    assert text.count("is only in the source\n") == 20
+    assert "orders: 35 rows differ (35 only in the source)" in text
+
+
+def test_a_sample_says_so_first_and_last() -> None:
+    some = replace(VERIFIED, verdict="sampled", sampled_rows=12_345)
+    text = shown(replace(outcome(some, VERIFIED), status="sampled", sample=1.0))
+    assert text.startswith("A sample: 12,345 of 1,234,567 rows of 1 table were compared")
+    assert text.splitlines()[-1].startswith("No difference in the sample: ")
+    whole = shown(replace(outcome(VERIFIED), sample=1.0))
+    assert whole.startswith("A sample of no table")
+    assert whole.splitlines()[-1].startswith("Verified: ")
 
 
 @pytest.mark.parametrize(
@@ -104,8 +120,12 @@ def test_many_differences_are_counted() -> None:
         ),
         (Difference("t", "missing", (("id", "1"),)), "t (id = 1) is only in the source"),
         (
+            Difference("t", "extra", (("a", "1"),), times=2, in_source=1, in_target=3),
+            "t (a = 1) stands once in the source, 3 times in the target",
+        ),
+        (
             Difference("t", "extra", (("a", "1"),), times=3),
-            "t (a = 1) is only in the target 3 times more",
+            "t (a = 1) is only in the target, 3 times",
         ),
         (
             Difference("t", "missing", (), "c", source="the whole column"),

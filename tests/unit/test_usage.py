@@ -39,6 +39,9 @@ ACCEPTED: dict[str, Arguments] = {
     "--abort": replace(RUN, abort=True),
     "--force": replace(RUN, force=True),
     "--workers 3": replace(RUN, workers=3),
+    "--max-differences 3": replace(RUN, listed=3),
+    "--verify --sample 1.5%": replace(RUN, verify=True, sample=1.5),
+    "--verify --sample 10": replace(RUN, verify=True, sample=10.0),
     "--progress": replace(RUN, progress=True),
     "--report r.json": replace(RUN, report="r.json"),
     "--report -": replace(RUN, report="-"),
@@ -78,7 +81,8 @@ def test_what_is_not_there_yet_says_so(flag: str) -> None:
 
 def test_every_flag_of_the_text_is_tested_here() -> None:
     shown = set(re.findall(r"--[a-z-]+", USAGE))
-    assert shown == {flag.split()[0] for flag in ACCEPTED} | {*NOT_YET, *OF_A_PLAN}
+    tested = {flag for flags in ACCEPTED for flag in re.findall(r"--[a-z-]+", flags)}
+    assert shown == tested | {*NOT_YET, *OF_A_PLAN}
 
 
 def test_defaults_are_those_of_the_text() -> None:
@@ -178,3 +182,12 @@ def test_a_plan() -> None:
 )
 def test_what_does_not_go_together(arguments: str) -> None:
     refused(arguments)
+
+
+@pytest.mark.parametrize("percent", ["0", "101", "-1", "x", "1e1", "%", "1.5.5"])
+def test_a_sample_is_a_number_of_percent(percent: str) -> None:
+    assert "--sample" in refused(f"database --verify --sample={percent}").message
+
+
+def test_a_sample_is_for_a_verification() -> None:
+    assert refused("database --sample 5").message == "--sample is for --verify."

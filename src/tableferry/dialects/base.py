@@ -28,6 +28,7 @@ from tableferry.model import (
     Schema,
     Table,
     TableName,
+    TablePart,
     UserType,
     ViewPlan,
 )
@@ -108,8 +109,14 @@ class Session(ABC):
         """The table cut into half-open parts of its physical order, unbounded at both ends."""
 
     @abstractmethod
-    def read(self, scan: Scan, part: Range) -> Iterator[Batch]:
-        """The rows of a range, as kinds.
+    def key_ends(self, table: TableName, column: str, skipped: int) -> tuple[int, int] | None:
+        """The values of an integer column that have so many rows below and above them; None where
+        there are too few rows, or other values."""
+
+    @abstractmethod
+    def read(self, scan: Scan, part: TablePart) -> Iterator[Batch]:
+        """The rows of a part, as kinds. A range of keys may be found by an index: whoever reads
+        one checks that all of its rows came.
 
         Raises MisfitFound where a value does not fit its column's kind. A row with a value of a
         storage class that the fast read would be silent about is left out instead, so that the
@@ -149,8 +156,8 @@ class Surveyor(ABC):
     """A session that can read any value as what it is, whatever its column was declared as."""
 
     @abstractmethod
-    def survey(self, scan: Scan, part: Range) -> Iterator[tuple[ColumnValues, ...]]:
-        """The rows of a range, batch by batch, one ColumnValues a column."""
+    def survey(self, scan: Scan, part: TablePart) -> Iterator[tuple[ColumnValues, ...]]:
+        """The rows of a part, batch by batch, one ColumnValues a column."""
 
 
 class ColumnValues(ABC):

@@ -24,6 +24,7 @@ from tableferry.dialects.postgresql.ddl import literal, rows_of
 from tableferry.dialects.postgresql.values import Reading, Texts, misfits, reading, storing, text_of
 from tableferry.errors import DatabaseError, MisfitFound, Refused
 from tableferry.model import (
+    KeyRange,
     Kind,
     Range,
     ReadColumn,
@@ -32,9 +33,10 @@ from tableferry.model import (
     Schema,
     Table,
     TableName,
+    TablePart,
     ranges_at,
 )
-from tableferry.sql import qualified, quote
+from tableferry.sql import keys_between, qualified, quote
 
 _RANGE_PAGES = 8_192
 _STAGE = "tableferry_stage"
@@ -332,21 +334,33 @@ class PostgresSession(TargetSession, Surveyor):
         bounds = list(range(_RANGE_PAGES, pages - _RANGE_PAGES // 2, _RANGE_PAGES))
         return ranges_at(bounds)
 
-    def read(self, scan: Scan, part: Range) -> Iterator[Batch]:
+    def key_ends(self, table: TableName, column: str, skipped: int) -> tuple[int, int] | None:
+        source = f"SELECT t.{quote(column)} FROM {self._rows_of(table)} AS t ORDER BY 1"
+        query = (
+            f"SELECT ({source} LIMIT 1 OFFSET {skipped})::int8 AS a, "
+            f"({source} DESC LIMIT 1 OFFSET {skipped})::int8 AS b"
+        )
+        with postgres.errors(self._endpoint, f"table {table}"):
+            found = postgres.rows(self._connection, query)[0]
+        low, high = found["a"], found["b"]
+        both = low is not None and high is not None and low <= high
+        return (low, high) if both else None
+
+    def read(self, scan: Scan, part: TablePart) -> Iterator[Batch]:
         readings = [reading(column) for column in scan.columns]
         for batch in self._stream(scan, part, readings):
             arrays = zip(readings, batch.columns, strict=True)
             yield Batch(tuple(r.decode(array) for r, array in arrays))
 
-    def survey(self, scan: Scan, part: Range) -> Iterator[tuple[Texts, ...]]:
+    def survey(self, scan: Scan, part: TablePart) -> Iterator[tuple[Texts, ...]]:
         readings = [Reading(text_of(c), pa.string(), lambda array: array) for c in scan.columns]
         for batch in self._stream(scan, part, readings):
             yield tuple(map(Texts, batch.columns))
 
     def _stream(
-        self, scan: Scan, part: Range, readings: Sequence[Reading]
+        self, scan: Scan, part: TablePart, readings: Sequence[Reading]
     ) -> Iterator[pa.RecordBatch]:
-        """The rows of a range, batch by batch, each column as its reading expects it."""
+        """The rows of a part, batch by batch, each column as its reading expects it."""
         what = f"table {scan.table}"
         values = ", ".join(r.expression for r in readings)
         query = f"SELECT {values} FROM {self._rows_of(scan.table)} AS t{_where(scan, part)}"
@@ -478,9 +492,13 @@ def _refusing(sentence: str) -> Iterator[None]:
         raise Refused(f"{sentence}: {error.message}", hint=error.hint) from error
 
 
-def _where(scan: Scan, part: Range) -> str:
+def _where(scan: Scan, part: TablePart) -> str:
     # Literals, not parameters: a bound parameter leaves the COPY path and buffers the result.
     conditions = [f"({scan.condition})"] if scan.condition else []
+    if isinstance(part, KeyRange):
+        key = scan.columns[scan.key[0]].column
+        conditions += filter(None, [keys_between(key, part)])
+        part = Range(0)
     if part.lower is not None:
         conditions.append(f"t.ctid >= '({part.lower},0)'::tid")
     if part.upper is not None:

@@ -26,9 +26,20 @@ from tableferry.dialects.sqlite.values import (
 )
 from tableferry.digest import row_hashes
 from tableferry.errors import DatabaseError, MisfitFound, TableferryError
-from tableferry.model import Candidate, Exclusion, Range, Scan, Schema, Table, TableName, ranges_at
+from tableferry.model import (
+    Candidate,
+    Exclusion,
+    KeyRange,
+    Range,
+    Scan,
+    Schema,
+    Table,
+    TableName,
+    TablePart,
+    ranges_at,
+)
 from tableferry.rejects import Reject
-from tableferry.sql import quote
+from tableferry.sql import between, keys_between, quote
 
 # Bounds of a record batch: as many rows as fill about this many bytes, so that neither tiny
 # batches cost overhead nor wide rows multiply into gigabytes.
@@ -105,7 +116,18 @@ class SqliteSession(Session, Surveyor):
             low, high = self._ends(table.name, table.locator)
         return cut(low, high, parts)
 
-    def read(self, scan: Scan, part: Range) -> Iterator[Batch]:
+    def key_ends(self, table: TableName, column: str, skipped: int) -> tuple[int, int] | None:
+        source = f"SELECT t.{quote(column)} FROM main.{quote(table.name)} AS t ORDER BY 1"
+        query = (
+            f"SELECT ({source} LIMIT 1 OFFSET {skipped}) AS a, "
+            f"({source} DESC LIMIT 1 OFFSET {skipped}) AS b"
+        )
+        with sqlite.errors(self._path, f"table {table}"):
+            low, high = sqlite.rows(self._connection, query, "a, b", invalid="replace")[0]
+        both = isinstance(low, int) and isinstance(high, int) and low <= high
+        return (low, high) if both else None
+
+    def read(self, scan: Scan, part: TablePart) -> Iterator[Batch]:
         if scan.rejecting:
             yield from self._read_rejecting(scan, part)
             return
@@ -122,7 +144,7 @@ class SqliteSession(Session, Surveyor):
             respelled = tuple((i, d.respelled) for i, d in enumerate(decoded) if d.respelled)
             yield Batch(tuple(values.array for values in decoded), respelled)
 
-    def _read_rejecting(self, scan: Scan, part: Range) -> Iterator[Batch]:
+    def _read_rejecting(self, scan: Scan, part: TablePart) -> Iterator[Batch]:
         for values in self.survey(scan, part):
             decoded = _decoded(scan, values)
             masks = [d.misfits for d in decoded if d.misfits is not None]
@@ -143,23 +165,26 @@ class SqliteSession(Session, Surveyor):
             respelled = tuple((i, d.respelled) for i, d in enumerate(decoded) if d.respelled)
             yield Batch(tuple(d.array for d in decoded), respelled, rejects)
 
-    def survey(self, scan: Scan, part: Range) -> Iterator[tuple[TypedValues, ...]]:
+    def survey(self, scan: Scan, part: TablePart) -> Iterator[tuple[TypedValues, ...]]:
         readings = [typed_reading(column) for column in scan.columns]
         for arrays in self._stream(scan, part, readings):
             yield tuple(TypedValues(values) for values in arrays)
 
     def _stream(
-        self, scan: Scan, part: Range, readings: Sequence[Reading]
+        self, scan: Scan, part: TablePart, readings: Sequence[Reading]
     ) -> Iterator[list[list[pa.Array]]]:
-        """The rows of a range, batch by batch, as one list of arrays a column."""
+        """The rows of a part, batch by batch, as one list of arrays a column."""
         guards = [r.guard for r in readings if r.guard]
+        kept = f"({joined(guards, 'OR')}) IS NOT TRUE" if guards else ""
+        table = _table(scan, part)
         with self._translating(scan):
             if scan.long_columns and not scan.locator:
                 # Nothing to cut by: the longest row bounds every batch.
                 scan = replace(scan, row_bytes=self._longest_row(scan))
-            for segment in self._segments(scan, part):
+            for rows in self._segments(scan, part):
+                source = f"{table}{_where(*rows, kept)}"
                 statements = [
-                    self._batches(scan, _select(scan, segment, group, guards), group)
+                    self._batches(scan, _select(source, group), group)
                     for group in _groups(readings)
                 ]
                 with self._mapped():
@@ -167,26 +192,35 @@ class SqliteSession(Session, Surveyor):
                     for arrays in zip(*statements, strict=True):
                         yield [values for group in arrays for values in group]
 
-    def _segments(self, scan: Scan, part: Range) -> Iterator[Range]:
-        """The range in pieces whose long values are few enough bytes for one batch, down to
-        single rows: a row of 100 MB must not stand in a batch with others like it."""
+    def _segments(self, scan: Scan, part: TablePart) -> Iterator[tuple[str, ...]]:
+        """The conditions of a part, in pieces whose long values are few enough bytes for one batch,
+        down to single rows: a row of 100 MB must not stand in a batch with others like it."""
+        if isinstance(part, KeyRange):
+            yield from self._pieces(scan, _table(scan, part), _in_key(scan, part), Range(0))
+        else:
+            yield from self._pieces(scan, _table(scan, part), "", part)
+
+    def _pieces(
+        self, scan: Scan, table: str, condition: str, within: Range
+    ) -> Iterator[tuple[str, ...]]:
+        rows = (condition, _in_range(scan.locator, within))
         if not scan.long_columns or not scan.locator:
-            yield part
+            yield rows
             return
         query = (
             f"SELECT sum({_size(scan)}) AS n, min(t.{scan.locator}) AS a, "
-            f"max(t.{scan.locator}) AS b FROM {_table(scan)}{_where(scan.locator, part)}"
+            f"max(t.{scan.locator}) AS b FROM {table}{_where(*rows)}"
         )
         size, low, high = sqlite.rows(self._connection, query, "n, a, b")[0]
         if size is None or size <= _SEGMENT_BYTES or low == high:
-            yield part
+            yield rows
             return
         middle = low + (high - low + 1) // 2
-        yield from self._segments(scan, replace(part, upper=middle))
-        yield from self._segments(scan, replace(part, lower=middle))
+        yield from self._pieces(scan, table, condition, replace(within, upper=middle))
+        yield from self._pieces(scan, table, condition, replace(within, lower=middle))
 
     def _longest_row(self, scan: Scan) -> int:
-        query = f"SELECT max({_size(scan)}) AS n FROM {_table(scan)}"
+        query = f"SELECT max({_size(scan)}) AS n FROM {_table(scan, Range(0))}"
         longest = sqlite.rows(self._connection, query, "n")[0][0]
         return max(scan.row_bytes, longest or 0)
 
@@ -298,17 +332,17 @@ def _groups(readings: Sequence[Reading]) -> list[list[Reading]]:
     return groups
 
 
-def _select(scan: Scan, part: Range, readings: Sequence[Reading], guards: Sequence[str]) -> str:
-    """The header row, then the rows of the range that no guard keeps out."""
+def _select(source: str, readings: Sequence[Reading]) -> str:
+    """The header row, then the rows of a table with its conditions."""
     headers = ", ".join(header for r in readings for header in r.headers)
     values = ", ".join(expression for r in readings for expression in r.expressions)
-    kept = f"({joined(guards, 'OR')}) IS NOT TRUE" if guards else ""
-    where = _where(scan.locator, part, kept)
-    return f"SELECT {headers} UNION ALL SELECT {values} FROM {_table(scan)}{where}"
+    return f"SELECT {headers} UNION ALL SELECT {values} FROM {source}"
 
 
-def _table(scan: Scan) -> str:
-    return f"main.{quote(scan.table.name)} AS t NOT INDEXED"
+def _table(scan: Scan, part: TablePart) -> str:
+    """A range of keys is what an index is for; whoever reads one checks what it brings."""
+    indexed = "" if isinstance(part, KeyRange) else " NOT INDEXED"
+    return f"main.{quote(scan.table.name)} AS t{indexed}"
 
 
 def _size(scan: Scan) -> str:
@@ -317,13 +351,17 @@ def _size(scan: Scan) -> str:
     return joined(sizes, "+")
 
 
-def _where(locator: str, part: Range, *others: str) -> str:
-    conditions = [other for other in others if other]
-    if part.lower is not None:
-        conditions.append(f"t.{locator} >= {part.lower}")
-    if part.upper is not None:
-        conditions.append(f"t.{locator} < {part.upper}")
-    return f" WHERE {' AND '.join(conditions)}" if conditions else ""
+def _in_range(locator: str, part: Range) -> str:
+    return between(f"t.{locator}", part.lower, part.upper)
+
+
+def _in_key(scan: Scan, part: KeyRange) -> str:
+    return keys_between(scan.columns[scan.key[0]].column, part)
+
+
+def _where(*conditions: str) -> str:
+    met = [condition for condition in conditions if condition]
+    return f" WHERE {' AND '.join(met)}" if met else ""
 
 
 def _grouped(
