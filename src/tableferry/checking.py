@@ -33,15 +33,14 @@ from tableferry.model import (
 )
 from tableferry.pairing import Ends, pair_columns
 from tableferry.sides import Side
+from tableferry.surveying import DigestFitting, SurveyRange, digest_fitting, survey_range
 from tableferry.tasks import (
     CountRows,
     DigestRange,
     Part,
     Speller,
-    SurveyRange,
     count_rows,
     digest_range,
-    survey_range,
 )
 
 # Of smaller tables all rows are as soon read again as a few.
@@ -81,6 +80,8 @@ class TableCheck:
         self._merging = False
         self._spread: Spread | None = None
         self._sample: tuple[KeyRange, ...] = ()
+        # What is known of values that no reading makes fit, and of which side they are.
+        self._unfitting: tuple[Survey, int] | None = None
         self._sides: tuple[Side, Side]
 
     def begin(self, mine: Session, theirs: Session) -> None:
@@ -119,12 +120,31 @@ class TableCheck:
             Side(self._ends.target, self._scan(self._theirs, 1), theirs, sample=sample),
         )
         self._observe(PhaseBegins("verify", self._mine.name, 2 * self._mine.rows))
-        for side in self._sides:
-            for part in side.read:
-                job = DigestRange(side.endpoint, side.scan, part, self._mine.name, side.speller)
-                self._add(digest_range, job, partial(self._digested, side, part))
+        for number, side in enumerate(self._sides):
+            if self._unfitting is not None and self._unfitting[1] == number:
+                side.scan = replace(side.scan, rejecting=True)
+                self._digest_fitting(side)
+            else:
+                self._digest(side)
             job_count = CountRows(side.endpoint, side.scan.table)
             self._add(count_rows, job_count, partial(self._counted, side))
+
+    def _digest(self, side: Side) -> None:
+        for part in side.read:
+            job = DigestRange(side.endpoint, side.scan, part, self._mine.name, side.speller)
+            self._add(digest_range, job, partial(self._digested, side, part))
+
+    def _digest_fitting(self, side: Side) -> None:
+        for part in side.read:
+            job = DigestFitting(
+                side.endpoint,
+                side.scan,
+                part,
+                self._mine.name,
+                side.speller,
+                self._looking.listed,
+            )
+            self._add(digest_fitting, job, partial(self._digested, side, part))
 
     @property
     def _untyped(self) -> int:
@@ -192,7 +212,7 @@ class TableCheck:
         mine, theirs = self._sides
         if not (mine.complete and theirs.complete):
             return
-        short = any(not side.sampled and side.rows != side.count for side in self._sides)
+        short = any(not side.sampled and side.all_rows != side.count for side in self._sides)
         if short and (not self._merging or self._untyped == 1):
             # The fast read leaves out rows that it would misread.
             self._read_again()
@@ -212,7 +232,9 @@ class TableCheck:
                 ]
             self._read(*ranges)
             return
-        # Values that no reading makes fit: they cannot be equal to anything on the other side.
+        if self._unfitting is not None:
+            self._compared(self._misfit_outcome(*self._unfitting))
+            return
         number = self._untyped
         side = self._sides[number]
         candidates = tuple(
@@ -229,7 +251,7 @@ class TableCheck:
             if len(found) == len(side.ranges):
                 survey = sum(found[1:], found[0])
                 if number:
-                    self._compared(self._misfit_outcome(survey, number))
+                    self._compare_the_rest(survey, number)
                 else:
                     self._surveyed(survey)
 
@@ -245,13 +267,28 @@ class TableCheck:
         ]
         before = [candidate.using for _, _, candidate in self._pairs]
         if None in chosen or before == [c.using for c in chosen if c is not None]:
-            self._compared(self._misfit_outcome(survey, 0))
+            self._compare_the_rest(survey, 0)
             return
         self._pairs = [
             (mine, theirs, candidate)
             for (mine, theirs, _), candidate in zip(self._pairs, chosen, strict=True)
             if candidate is not None
         ]
+        self._read(self._sides[0].ranges, self._sides[1].ranges)
+
+    def _compare_the_rest(self, survey: Survey, number: int) -> None:
+        """Values that no reading makes fit cannot be equal to anything on the other side: their
+        rows differ, and all others are compared."""
+        dialect = (self._ends.source_dialect, self._ends.target_dialect)[number]
+        if dialect.typed or not any(findings[0].misfits for findings in survey.findings):
+            self._compared(self._misfit_outcome(survey, number))
+            return
+        if number == 0:
+            self._pairs = [
+                (mine, theirs, min(findings, key=lambda finding: finding.misfits).candidate)
+                for (mine, theirs, _), findings in zip(self._pairs, survey.findings, strict=True)
+            ]
+        self._unfitting = survey, number
         self._read(self._sides[0].ranges, self._sides[1].ranges)
 
     def _misfit_outcome(self, survey: Survey, number: int) -> TableOutcome:

@@ -39,7 +39,8 @@ class Comparison:
         sides = self.source, self.target
         for side in sides:
             require_all_rows(side)
-        if self.source.digest.differing(self.target.digest):
+        misfits = any(side.misfit_keys for side in sides)
+        if misfits or self.source.digest.differing(self.target.digest):
             Search(sides, self._most, self._add, self._found).begin()
         elif self.source.sampled and self.source.count != self.target.count:
             self._done(replace(self._outcome("differs"), search_cut_short=True))
@@ -66,7 +67,7 @@ class Comparison:
             verdict=verdict,
             source_rows=self.source.all_rows,
             target_rows=self.target.all_rows,
-            rejected=self.source.rejected,
+            rejected=0 if self.source.misfit_keys else self.source.rejected,
             source_digest=source.hex(),
             target_digest=target.hex(),
             bytes=self.source.bytes,

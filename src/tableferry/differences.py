@@ -15,7 +15,7 @@ import pyarrow as pa
 from tableferry import kinds, temporal
 from tableferry.digest import HashedRows, Words, key_hashes, row_hashes
 from tableferry.kinds import Mask
-from tableferry.model import Difference, DifferingRows, Kind, Scan
+from tableferry.model import Difference, DifferingRows, Kind, Misfit, Scan
 
 SHOWN_CHARACTERS = 60
 
@@ -75,6 +75,22 @@ def _in_order(
     except TypeError:
         # NULL among other values, say.
         return sorted(found, key=lambda each: tuple(map(show, each[1])))
+
+
+def without(table: pa.Table, scan: Scan, keys: Words) -> pa.Table:
+    """The rows whose keys do not have these hashes."""
+    if not len(keys):
+        return table
+    return table.filter(pa.array(~np.isin(keys_of(table, scan), keys)))
+
+
+def cell(table: pa.Table, scan: Scan, misfit: Misfit) -> str | None:
+    """What stands where the other side has a value that does not fit, if the row is among these."""
+    places = np.flatnonzero(keys_of(table, scan) == np.uint64(misfit.key_hash))
+    if not len(places):
+        return None
+    row = table.slice(int(places[0]), 1)
+    return show(_values(row.column(misfit.column), scan.columns[misfit.column].kind)[0])
 
 
 def keys_of(table: pa.Table, scan: Scan) -> Words:

@@ -149,6 +149,9 @@ class HashedRows:
     keys: Words
     rows: Words
 
+    def where(self, kept: npt.NDArray[np.bool_]) -> HashedRows:
+        return HashedRows(self.keys[kept], self.rows[kept])
+
     @classmethod
     def joined(cls, parts: Sequence[HashedRows]) -> HashedRows:
         none: Words = np.empty(0, np.uint64)

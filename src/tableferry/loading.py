@@ -59,6 +59,7 @@ from tableferry.naming import Destination
 from tableferry.plan import Known, make_plan, next_generation
 from tableferry.rejects import RejectFolder
 from tableferry.sides import Side
+from tableferry.surveying import SurveyRange, survey_range
 from tableferry.tasks import (
     CopyRange,
     CountRows,
@@ -67,13 +68,11 @@ from tableferry.tasks import (
     Part,
     RunStatements,
     Speller,
-    SurveyRange,
     copy_range,
     count_rows,
     digest_range,
     gather_range,
     run_statements,
-    survey_range,
 )
 from tableferry.viewing import disagreements
 

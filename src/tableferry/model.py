@@ -559,6 +559,17 @@ class Difference:
 
 
 @dataclass(frozen=True, slots=True)
+class Misfit:
+    """A value of one side that the other cannot have: the hash of its row's key, the key as text,
+    and its column's position in the scan."""
+
+    key_hash: int
+    key: tuple[tuple[str, str], ...]
+    column: int
+    value: str
+
+
+@dataclass(frozen=True, slots=True)
 class DifferingRows:
     """How many rows differ: of one key but not of the same values, only in the source, and only in
     the target. Rows without a key of their own are only in the one or the other."""

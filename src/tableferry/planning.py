@@ -26,14 +26,13 @@ from tableferry.naming import Destination, counterpart
 from tableferry.plan import Known, adopted_in, make_plan
 from tableferry.running import Clock, jobs_over, require_tables, started_executor
 from tableferry.script import script_of
+from tableferry.surveying import SurveyRange, survey_range
 from tableferry.tasks import (
     CountRows,
     DigestRange,
     Part,
-    SurveyRange,
     count_rows,
     digest_range,
-    survey_range,
 )
 from tableferry.versions import versions
 

@@ -13,8 +13,9 @@ by their hashes, and the first of them named to the cell.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
+from itertools import starmap
 
 import numpy as np
 import pyarrow as pa
@@ -23,7 +24,7 @@ from tableferry import differences
 from tableferry.digest import BucketedDigest, HashedRows, spread_ends
 from tableferry.errors import SourceChanged
 from tableferry.jobs import Urgency
-from tableferry.model import Difference, DifferingRows, KeyRange, Spread, TablePart
+from tableferry.model import Difference, DifferingRows, KeyRange, Misfit, Spread, TablePart
 from tableferry.sides import AddJob, Side
 from tableferry.tasks import FetchRows, Searched, SearchRows, fetch_rows, search_rows
 
@@ -66,7 +67,14 @@ class Search:
         self._add = add
         self._done = done
         self._digests = sides[0].digest, sides[1].digest
-        self._rows = DifferingRows()
+        # Rows that have no digest, and so none that is equal.
+        self._misfits = [np.array(side.misfit_keys, np.uint64) for side in sides]
+        self._rows = DifferingRows(0, *map(len, self._misfits))
+        # What stands on the other side for values that do not fit: by key and column.
+        self._instead: dict[tuple[int, int], str] = {}
+        self._shown_misfits = [
+            (number, misfit) for number, side in enumerate(sides) for misfit in side.misfits
+        ][:most]
         self._listed: list[Difference] = []
         # Buckets with differing rows that were not sent in full, and hashes of their keys.
         self._unseen: list[tuple[tuple[int, ...], Sequence[int]]] = []
@@ -87,7 +95,21 @@ class Search:
         elif self._unseen and self._left > 0:
             self._fetch(self._unseen.pop(0))
         else:
-            self._done(Found(self._rows, tuple(self._listed[: self._most])))
+            listed = (*starmap(self._misfit, self._shown_misfits), *self._listed)
+            self._done(Found(self._rows, listed[: self._most]))
+
+    def _misfit(self, number: int, misfit: Misfit) -> Difference:
+        table = str(self._sides[1].scan.table)
+        if not self._sides[0].scan.key:
+            row = Difference(table, "missing", misfit.key, in_source=1)
+            return row if number == 0 else replace(row, what="extra", in_source=0, in_target=1)
+        mine, theirs = (side.scan.columns[misfit.column].column for side in self._sides)
+        other = (theirs, mine)[number].declared
+        there = self._instead.get(
+            (misfit.key_hash, misfit.column), f"a {other}, which cannot hold it"
+        )
+        shown = (misfit.value, there) if number == 0 else (there, misfit.value)
+        return Difference(table, "changed", misfit.key, mine.name, *shown)
 
     def _search(self, buckets: tuple[int, ...]) -> None:
         looking = _Pass(buckets, self._shown_of(buckets), self._by_key)
@@ -147,6 +169,8 @@ class Search:
             HashedRows.joined([result.rows for result in results]) for results in looking.results
         )
         keyed = bool(self._sides[0].scan.key)
+        if keyed:
+            source, target = self._without_misfits(source, target)
         found = differences.differing(source, target, keyed=keyed)
         self._rows += found.rows
         shown = [pa.concat_tables([r.shown for r in results]) for results in looking.results]
@@ -158,13 +182,31 @@ class Search:
             self._unseen.append((hidden, keys.tolist()))
         self._next_round()
 
+    def _without_misfits(
+        self, source: HashedRows, target: HashedRows
+    ) -> tuple[HashedRows, HashedRows]:
+        """A row of the key of one that does not fit is the same row, changed."""
+        of_source = np.isin(source.keys, self._misfits[1])
+        of_target = np.isin(target.keys, self._misfits[0])
+        missing, extra = int(of_target.sum()), int(of_source.sum())
+        self._rows += DifferingRows(missing + extra, -missing, -extra)
+        return source.where(~of_source), target.where(~of_target)
+
     @property
     def _left(self) -> int:
-        return self._most - len(self._listed)
+        return self._most - len(self._listed) - len(self._shown_misfits)
 
     def _list(self, source: pa.Table, target: pa.Table) -> None:
+        scan = self._sides[1].scan
+        if scan.key:
+            tables = [source, target]
+            for number, misfit in self._shown_misfits:
+                there = differences.cell(tables[1 - number], scan, misfit)
+                if there is not None:
+                    self._instead[misfit.key_hash, misfit.column] = there
+            source = differences.without(source, scan, self._misfits[1])
+            target = differences.without(target, scan, self._misfits[0])
         if self._left > 0:
-            scan = self._sides[1].scan
             self._listed += differences.between(source, target, scan, self._left)
 
     def _fetch(self, unseen: tuple[tuple[int, ...], Sequence[int]]) -> None:

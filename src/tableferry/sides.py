@@ -10,7 +10,7 @@ from typing import Any, TypeAlias
 from tableferry.dialects.base import Endpoint
 from tableferry.digest import BucketedDigest
 from tableferry.jobs import Urgency
-from tableferry.model import KeyRange, Range, RangeDigest, Scan, TableOutcome, TablePart
+from tableferry.model import KeyRange, Misfit, Range, RangeDigest, Scan, TableOutcome, TablePart
 from tableferry.tasks import Part, Speller
 
 # Queues task(argument), whose result goes to the third.
@@ -70,6 +70,16 @@ class Side:
             normalised=tuple((c.column.name, n) for c, n in counts if not c.using),
             converted=tuple((c.column.name, n) for c, n in counts if c.using),
         )
+
+    @property
+    def misfit_keys(self) -> tuple[int, ...]:
+        """The hashes of the keys of rows that no digest was taken of."""
+        return tuple(key for part in self.parts.values() for key in part.misfit_keys)
+
+    @property
+    def misfits(self) -> tuple[Misfit, ...]:
+        """Some of the values that are the reason."""
+        return tuple(misfit for part in self.parts.values() for misfit in part.misfits)
 
     @property
     def rejected(self) -> int:

@@ -21,11 +21,9 @@ import pyarrow.compute as pc
 from tableferry.dialects import dialect_of
 from tableferry.dialects.base import (
     Batch,
-    ColumnValues,
     Endpoint,
     Gatherer,
     Session,
-    Surveyor,
     TargetSession,
 )
 from tableferry.digest import (
@@ -38,7 +36,7 @@ from tableferry.digest import (
     row_hashes,
     sum_buckets,
 )
-from tableferry.errors import DatabaseError, MisfitFound, RunFailed
+from tableferry.errors import DatabaseError, MisfitFound
 from tableferry.events import Progress
 from tableferry.executors import emit
 from tableferry.jobs import Access
@@ -46,25 +44,22 @@ from tableferry.kinds import NAMED_NUMBERS, Mask, arrow_type, holds_named
 from tableferry.ledger import Ledger
 from tableferry.model import (
     MAX_EXAMPLES,
-    Candidate,
-    Example,
-    Finding,
     Kind,
+    Misfit,
     Range,
     ReadColumn,
     RowHash,
     Scan,
-    Survey,
     TableName,
     TablePair,
     TablePart,
 )
 from tableferry.rejects import Reject, RejectFolder
 
-_SHOWN = 80
+SHOWN = 80
 # What a database answers where a text is no value of a type: of data (22), of a name or type that
 # is not there (42), of what it cannot do (0A).
-_REFUSING_VALUES = ("22", "42", "0A")
+REFUSING_VALUES = ("22", "42", "0A")
 
 _sessions: dict[tuple[Endpoint, bool], Session] = {}
 
@@ -109,6 +104,10 @@ class Part:
     place: str = ""
     # Positions of columns with numbers that not every database has; see kinds.NAMED_NUMBERS.
     named: frozenset[int] = frozenset()
+    # Rows that no digest was taken of, since a value is not what its column says: how many are
+    # ``rejected``, the hashes of their keys, and some of the values.
+    misfit_keys: tuple[int, ...] = ()
+    misfits: tuple[Misfit, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,7 +149,7 @@ def copy_range(job: CopyRange) -> Part:
         def digested() -> Iterator[Batch]:
             nonlocal digest, size
             for batch in source.read(pair.source, part):
-                batch = _as_spelled_by(target, pair.target, batch)
+                batch = as_spelled_by(target, pair.target, batch)
                 digest += digest_batch(batch.columns, pair.source.key)
                 size += batch.bytes
                 if names_stand:
@@ -219,7 +218,7 @@ def gather_range(job: GatherRange) -> float:
     return time.perf_counter() - started
 
 
-def _as_spelled_by(target: Session, scan: Scan, batch: Batch) -> Batch:
+def as_spelled_by(target: Session, scan: Scan, batch: Batch) -> Batch:
     """The batch with values of the target's native types in the target's own spelling: what is
     the same to it, such as two spellings of one jsonb, is the same."""
     natives = [i for i, column in enumerate(scan.columns) if column.kind.name == "native"]
@@ -232,7 +231,7 @@ def _as_spelled_by(target: Session, scan: Scan, batch: Batch) -> Batch:
         try:
             columns[i] = target.canonical(_there(scan.columns[i]), given)
         except DatabaseError as error:
-            if error.sqlstate[:2] not in _REFUSING_VALUES:
+            if error.sqlstate[:2] not in REFUSING_VALUES:
                 raise
             name = scan.columns[i].column.name
             raise MisfitFound(
@@ -267,7 +266,7 @@ def digest_range(job: DigestRange) -> Part:
             size += batch.bytes
             respelled.update(dict(batch.respelled))
             emit(Progress("verify", job.shown, batch.rows))
-        _end_statement(session, job.endpoint)
+        end_statement(session, job.endpoint)
     seconds = time.perf_counter() - started
     return Part(job.part.number, digest, size, seconds, tuple(sorted(respelled.items())))
 
@@ -280,11 +279,11 @@ def _read(
         return
     with session_for(speller.endpoint) as opened:
         for batch in session.read(scan, part):
-            yield _as_spelled_by(opened, speller.scan, batch)
-        _end_statement(opened, speller.endpoint)
+            yield as_spelled_by(opened, speller.scan, batch)
+        end_statement(opened, speller.endpoint)
 
 
-def _end_statement(session: Session, endpoint: Endpoint) -> None:
+def end_statement(session: Session, endpoint: Endpoint) -> None:
     """Lets go of locks between reads, unless the transaction is the shared snapshot itself."""
     if isinstance(session, TargetSession) and not endpoint.snapshot:
         session.rollback()
@@ -299,7 +298,7 @@ class CountRows:
 def count_rows(job: CountRows) -> int:
     with session_for(job.endpoint) as session:
         rows = session.count(job.table)
-        _end_statement(session, job.endpoint)
+        end_statement(session, job.endpoint)
     return rows
 
 
@@ -318,8 +317,8 @@ def find_rows(job: FindRows) -> tuple[int, tuple[tuple[tuple[str, str], ...], ..
     """How many there are, and a few of them as (column, value)."""
     with session_for(job.endpoint) as session:
         count, found = session.find(job.table, job.condition, job.shown, MAX_EXAMPLES)
-        _end_statement(session, job.endpoint)
-    cut = [[value[:_SHOWN] for value in row] for row in found]
+        end_statement(session, job.endpoint)
+    cut = [[value[:SHOWN] for value in row] for row in found]
     return count, tuple(tuple(zip(job.shown, row, strict=True)) for row in cut)
 
 
@@ -337,7 +336,7 @@ def hash_rows(job: HashRows) -> frozenset[RowHash]:
         for batch in session.read(job.scan, Range(0)):
             low, high = row_hashes(batch.columns)
             hashes.update(zip(low.tolist(), high.tolist(), strict=True))
-        _end_statement(session, job.endpoint)
+        end_statement(session, job.endpoint)
     return frozenset(hashes)
 
 
@@ -371,85 +370,8 @@ def access(job: object, target: Endpoint) -> Access:
     match job:
         case RunStatements() | GatherRange() | CopyRange(apart=False):
             return Access.WRITE
-        case DigestRange() | CountRows() | FindRows() | HashRows() | SearchRows():
-            return Access.READ if job.endpoint == target else Access.NONE
-        case FetchRows():
-            return access(job.search, target)
-    return Access.NONE
-
-
-@dataclass(frozen=True, slots=True)
-class SurveyRange:
-    source: Endpoint
-    scan: Scan
-    candidates: tuple[tuple[Candidate, ...], ...]
-    part: Range
-    # The database whose word it is which texts are values of its native types.
-    speller: Endpoint | None = None
-
-
-def survey_range(job: SurveyRange) -> Survey:
-    """Reads every value of a range as what it is, and tries each candidate on each column."""
-    empty = Survey(
-        tuple(tuple(Finding(c, 0) for c in column) for column in job.candidates),
-        tuple(frozenset() for _ in job.candidates),
-    )
-    survey = empty
-    with session_for(job.source) as session:
-        if not isinstance(session, Surveyor):
-            raise RunFailed(f"{job.scan.table}: values do not fit the types of their columns.")
-        for batch in session.survey(job.scan, job.part):
-            found = []
-            for values, candidates in zip(batch, job.candidates, strict=True):
-                column = []
-                for candidate in candidates:
-                    bad = _misfits(values, candidate, job.speller)
-                    examples = tuple(
-                        Example(
-                            tuple(
-                                (job.scan.columns[k].column.name, batch[k].show(row)[:_SHOWN])
-                                for k in job.scan.key
-                            ),
-                            values.show(row)[:_SHOWN],
-                        )
-                        for row in bad[:MAX_EXAMPLES]
-                    )
-                    column.append(Finding(candidate, len(bad), examples))
-                found.append(tuple(column))
-            classes = tuple(values.classes() for values in batch)
-            survey += Survey(tuple(found), classes)
-            emit(Progress("survey", job.scan.table, len(batch[0])))
-    return survey
-
-
-def _misfits(values: ColumnValues, candidate: Candidate, speller: Endpoint | None) -> list[int]:
-    bad = values.misfits(candidate)
-    if candidate.kind.name != "native" or speller is None:
-        return bad
-    texts = values.decode(candidate).array
-    refused = _refused(texts, candidate.kind, speller)
-    return sorted({*bad, *refused})
-
-
-def _refused(texts: pa.Array, kind: Kind, speller: Endpoint) -> list[int]:
-    """Positions of texts that are no values of a native type, by halves."""
-    if len(texts) == texts.null_count:
-        return []
-    with session_for(speller) as session:
-        try:
-            session.canonical(kind, texts)
-        except DatabaseError as error:
-            _end_statement(session, speller)
-            if error.sqlstate[:2] not in _REFUSING_VALUES:
-                raise
-        else:
-            _end_statement(session, speller)
-            return []
-    if len(texts) == 1:
-        return [0]
-    half = len(texts) // 2
-    later = _refused(texts.slice(half), kind, speller)
-    return [*_refused(texts.slice(0, half), kind, speller), *(half + i for i in later)]
+    # Whatever reads one side says which.
+    return Access.READ if getattr(job, "endpoint", None) == target else Access.NONE
 
 
 @dataclass(frozen=True, slots=True)
@@ -494,6 +416,10 @@ class FetchRows:
     search: SearchRows
     keys: frozenset[int]
 
+    @property
+    def endpoint(self) -> Endpoint:
+        return self.search.endpoint
+
 
 def fetch_rows(job: FetchRows) -> pa.Table:
     """In full, columns in the scan's order."""
@@ -515,7 +441,7 @@ def _rows_of_buckets(job: SearchRows) -> Iterator[tuple[Positions, list[pa.Array
             wanted = np.isin(buckets, job.buckets)
             if wanted.any():
                 yield buckets[wanted], _only(batch.columns, wanted)
-        _end_statement(session, job.endpoint)
+        end_statement(session, job.endpoint)
 
 
 def _only(columns: Sequence[pa.Array], wanted: Mask) -> list[pa.Array]:
