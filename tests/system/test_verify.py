@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import closing
@@ -384,18 +385,46 @@ def test_what_may_not_be_written_can_be_read(
     folder.chmod(0o755)
     assert run.code == 0, run.err
     assert fingerprint(source) == before
-    # SQLite itself makes the files of WAL mode where it may, even to read, and leaves them empty.
+    # SQLite itself makes the files of WAL mode where it may, even to read, and where the file may
+    # not be written leaves them there, empty.
     beside = {path.name: path.stat().st_size for path in folder.iterdir() if path != source}
     assert beside in ({}, {"source.db-wal": 0, "source.db-shm": 32768})
 
 
-def test_nothing_stays_beside_a_source_in_wal_mode(any_database: Server, tmp_path: Path) -> None:
+def test_a_wal_that_cannot_be_read_where_it_stands(any_migrated: Server, tmp_path: Path) -> None:
+    folder = tmp_path / "kept"
+    folder.mkdir()
+    original = tmp_path / "source.db"
+    with closing(sqlite3.connect(original)) as connection:
+        connection.execute("PRAGMA journal_mode = wal")
+        connection.executescript(SCRIPT)
+        connection.commit()
+        for name in ("source.db", "source.db-wal"):
+            shutil.copy(tmp_path / name, folder / name)
+    folder.chmod(0o555)
+
+    run = command(
+        *("database", "--verify", *ends(folder / "source.db", any_migrated)),
+        env=password(any_migrated),
+        modes_count=True,
+    )
+
+    folder.chmod(0o755)
+    assert run.code == 3
+    assert "source.db-wal" in run.err
+    assert "Copy both files" in run.err
+
+
+@pytest.mark.parametrize("flags", [(), ("--verify",)], ids=["migrate", "verify"])
+def test_nothing_stays_beside_a_source_in_wal_mode(
+    any_migrated: Server, any_database: Server, tmp_path: Path, flags: tuple[str, ...]
+) -> None:
     folder = tmp_path / "kept"
     folder.mkdir()
     source = sqlite_file(folder / "source.db", f"PRAGMA journal_mode = wal;{SCRIPT}")
     before = fingerprint(source)
 
-    ferried(source, any_database)
+    ferried(source, any_migrated if flags else any_database, *flags)
 
     assert [path.name for path in folder.iterdir()] == ["source.db"]
     assert fingerprint(source) == before

@@ -110,6 +110,20 @@ def copy(original: Path, path: Path) -> None:
             connection.close()
 
 
+def tidy(path: Path) -> None:
+    """Lets SQLite remove the empty files of WAL mode that readers have made, and cannot remove
+    ("WAL-mode File Format", section 2): the last connection does that where it might have
+    written."""
+    if not (os.access(path, os.W_OK) and os.access(path.parent, os.W_OK)) or _has_wal(path):
+        return
+    statements = ("PRAGMA trusted_schema = OFF", "PRAGMA query_only = ON")
+    _opened(path, "rw", (*statements, "SELECT count(*) FROM sqlite_schema")).close()
+
+
+def wal_of(path: Path) -> Path:
+    return path.with_name(path.name + "-wal")
+
+
 def is_read_unlocked(path: Path) -> bool:
     """Whether SQLite is told that nothing changes the file, so that it neither locks nor looks.
 
@@ -120,7 +134,7 @@ def is_read_unlocked(path: Path) -> bool:
 
 
 def _has_wal(path: Path) -> bool:
-    wal = path.with_name(path.name + "-wal")
+    wal = wal_of(path)
     return wal.exists() and wal.stat().st_size > 0
 
 
@@ -177,6 +191,12 @@ def translated(error: BaseException, path: Path, what: str = "") -> TableferryEr
         return Refused(
             f"{path} is not a SQLite database.",
             hint="It is another kind of file, or it is encrypted (then decrypt it first).",
+        )
+    if "unable to open" in text and _has_wal(path) and not os.access(path.parent, os.W_OK):
+        return Refused(
+            f"{path} cannot be read without what stands in {path.name}-wal, and this user may not "
+            "write in its folder, as SQLite has to for that.",
+            hint="Copy both files into a folder of your own, or run as a user who may write there.",
         )
     if "malformed" in text or "corrupt" in text or "disk I/O error" in text:
         return DatabaseError(

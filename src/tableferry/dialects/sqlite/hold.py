@@ -40,6 +40,7 @@ class WatchedFile(Hold):
 
     def __enter__(self) -> WatchedFile:
         self._unlocked = sqlite.is_read_unlocked(self._file)
+        self._had_wal = sqlite.wal_of(self._file).exists()
         self._before = _touched(self._file)
         self._connection = sqlite.open_reader(self._file)
         self._version = self._data_version()
@@ -47,6 +48,8 @@ class WatchedFile(Hold):
 
     def __exit__(self, *_: object) -> None:
         self._connection.close()
+        if not self._had_wal and sqlite.wal_of(self._file).exists():
+            sqlite.tidy(self._file)
 
     def check(self) -> None:
         touched = self._unlocked and _touched(self._file) != self._before
@@ -67,7 +70,7 @@ class WatchedFile(Hold):
 def _touched(file: Path) -> tuple[tuple[int, ...], ...]:
     """What tells that the file or its WAL was written: without opening them (fcntl(2))."""
     facts = []
-    for path in (file, file.with_name(file.name + "-wal")):
+    for path in (file, sqlite.wal_of(file)):
         try:
             status = path.stat()
             # A second change within one tick of the clock of the file system would not show.
