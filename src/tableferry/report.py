@@ -11,7 +11,15 @@ from pathlib import Path
 from typing import Any
 
 from tableferry.errors import TableferryError, UsageError
-from tableferry.model import Identity, Outcome, PlanOutcome, RangeDigest, TableOutcome, TablePlan
+from tableferry.model import (
+    Identity,
+    Outcome,
+    PlanOutcome,
+    RangeDigest,
+    Span,
+    TableOutcome,
+    TablePlan,
+)
 
 FORMAT = 2
 _FROM_BEST_TO_WORST = (
@@ -54,6 +62,7 @@ def of_outcome(outcome: Outcome) -> dict[str, Any]:
             for violation in outcome.violations
         ],
         "warnings": list(outcome.warnings),
+        "timeline": [_span(span) for span in outcome.timeline],
     }
 
 
@@ -195,6 +204,11 @@ def _range(part: RangeDigest) -> dict[str, Any]:
         "bytes": part.bytes,
         "seconds": round(part.seconds, 6),
     }
+
+
+def _span(span: Span) -> dict[str, Any]:
+    times = {"began": round(span.began, 6), "seconds": round(span.seconds, 6)}
+    return asdict(span) | times
 
 
 def _seconds(times: dict[str, float]) -> dict[str, float]:
