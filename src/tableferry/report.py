@@ -1,4 +1,4 @@
-"""Outcomes as JSON, in the shape that docs/report.schema.json writes down. Pure but for a write."""
+"""Outcomes in the shape that docs/report.schema.json writes down, and as files: JSON, or a page."""
 
 from __future__ import annotations
 
@@ -221,10 +221,21 @@ def require_writable(path: Path) -> None:
         raise UsageError(f"The report cannot be written to {path}.", hint=_WHERE)
 
 
+def as_json(report: dict[str, Any]) -> str:
+    return json.dumps(report, indent=2, ensure_ascii=False) + "\n"
+
+
+def _page(report: dict[str, Any]) -> str:
+    # Loaded here: most runs write no page.
+    from tableferry import page
+
+    return page.render(report)
+
+
 def write(report: dict[str, Any], path: Path) -> None:
-    """The whole file or nothing, readable by its owner alone. Raises UsageError where it cannot
-    be written."""
-    text = json.dumps(report, indent=2, ensure_ascii=False) + "\n"
+    """As a page where the name ends in .html, as JSON otherwise; the whole file or nothing,
+    readable by its owner alone. Raises UsageError where it cannot be written."""
+    text = _page(report) if path.suffix == ".html" else as_json(report)
     try:
         descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
         try:
