@@ -99,6 +99,8 @@ class Differing:
     target: str
     counts: tuple[str, ...]
     cells: Listing[Cell]
+    # Whether any of them is less than a whole row.
+    to_the_cell: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,7 +216,7 @@ def _status_word(report: Report) -> str:
 def _verdict(report: Report) -> Verdict:
     status, word = report["status"], _status_word(report)
     tables = report.get("tables", [])
-    whole = f"{count(len(tables), 'table')}, {count(_rows(tables), 'row')}"
+    whole = f"{count(len(tables), 'table')} ({count(_rows(tables), 'row')})"
     if status == "failed":
         error = report["error"]
         return Verdict("bad", "✗", word, error["message"], tuple(filter(None, [error["hint"]])))
@@ -226,7 +228,7 @@ def _verdict(report: Report) -> Verdict:
     if status == "rejected":
         aside = sum(table["rejected"]["rows"] for table in tables)
         sentence = (
-            f"{count(aside, 'row')} of {whole}, did not fit and "
+            f"{count(aside, 'row')} of {whole} did not fit and "
             f"{'was' if aside == 1 else 'were'} set aside; every other value is the same on "
             "both sides."
         )
@@ -236,11 +238,11 @@ def _verdict(report: Report) -> Verdict:
         wrong = [table["source"] for table in tables if table["verdict"] != "verified"]
         names = ", ".join(wrong[:5]) + (f" and {len(wrong) - 5:,} more" if len(wrong) > 5 else "")
         verb = "is" if len(wrong) == 1 else "are"
-        sentence = f"{len(wrong):,} of {whole}, {verb} not the same: {names}."
+        sentence = f"{len(wrong):,} of {count(len(tables), 'table')} {verb} not the same: {names}."
         return Verdict("bad", "✗", word, sentence)
     left = len(report.get("left_behind", []))
     more = f"{count(left, 'object')} of the source did not arrive; see below." if left else ""
-    sentence = f"Every value of {whole}, is the same on both sides."
+    sentence = f"Every value of {whole} is the same on both sides."
     if report.get("command") == "load rejects":
         sentence = f"Every value of {count(_rows(tables), 'row')} arrived."
     return Verdict("good", "✓", word, sentence, tuple(filter(None, [more])))
@@ -266,7 +268,7 @@ def _facts(report: Report) -> list[tuple[str, str]]:
         facts.append(("Started", f"{report['started'][:10]} {report['started'][11:19]} UTC"))
     if "estimate" in report:
         estimate = report["estimate"]
-        facts.append(("May take", f"about {duration(max(1.0, estimate['seconds']))}"))
+        facts.append(("May take", f"about {duration(max(1, round(estimate['seconds'])))}"))
         facts.append(("In the target", f"about {size(estimate['disk_bytes'])}"))
     elif seconds:
         facts.append(("Took", duration(seconds)))
@@ -352,7 +354,8 @@ def _differing(tables: Sequence[Report]) -> Iterable[Differing]:
     shown = tables[:_MOST_DIFFERING]
     each = max(5, _MOST_DIFFERENCES // max(1, len(shown)))
     for table in shown:
-        listed = _listed(table)
+        # Of a table that is not there, its name says everything.
+        listed = _listed(table) if table["target"] else ()
         cells = [_cell(difference) for difference in islice(listed, each)]
         found = _listing(cells, most=each)
         yield Differing(
@@ -360,6 +363,7 @@ def _differing(tables: Sequence[Report]) -> Iterable[Differing]:
             table["target"],
             tuple(_counts(table)),
             Listing(found.first, found.rest, len(listed)),
+            any(difference["column"] for difference in listed),
         )
 
 
@@ -426,7 +430,7 @@ def _changes(table: Report) -> Iterable[tuple[str, str]]:
     for column, number in table.get("converted", {}).items():
         yield name, f"{column}: {count(number, 'value')} converted by your rules"
     for column, number in table.get("spelling_normalised", {}).items():
-        yield name, f"{column}: {count(number, 'value')} in another spelling of the same"
+        yield name, f"{column}: spelling of {count(number, 'value')} normalised, same meaning"
     for old, new in plan.get("renamed", {}).items():
         yield name, f"{old} is called {new} in the target"
 

@@ -41,12 +41,14 @@ def size(number: float) -> str:
 
 
 def duration(seconds: float) -> str:
-    """'0.4 ms', '12.3 s', '3:05 min', '2:00:10 h'."""
+    """'0.4 ms', '12.3 s', '3:05 min', '2:00:10 h'; of a whole number '12 s'."""
     if seconds < 0.00005:
         return "0 ms"
+    if isinstance(seconds, int) and seconds < 60:
+        return f"{seconds} s"
     if seconds < 1:
         return f"{seconds * 1000:.{1 if seconds < 0.01 else 0}f} ms"
-    if seconds < 99.95:
+    if seconds < 60:
         return f"{seconds:.{2 if seconds < 10 else 1}f} s"
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
