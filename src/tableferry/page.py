@@ -33,6 +33,7 @@ _MOST_DIFFERENCES = 1_000
 _MOST_DIFFERING = 200
 _MOST_KEY_COLUMNS = 12
 _MOST_CHARACTERS = 400
+_SHORT_KEY = 40
 _MOST_SQL = 300_000
 
 
@@ -89,6 +90,11 @@ class Cell:
     source: tuple[str, str, str]
     target: tuple[str, str, str]
     times: int
+
+    @property
+    def short_key(self) -> bool:
+        """Whether it fits into a line."""
+        return sum(len(name) + len(value) for name, value in self.key) < _SHORT_KEY
 
 
 @dataclass(frozen=True, slots=True)
@@ -423,7 +429,7 @@ def _changes(table: Report) -> Iterable[tuple[str, str]]:
     aside = table.get("rejected", {}).get("rows")
     if aside:
         file = table["rejected"]["file"]
-        yield name, f"{count(aside, 'row')} did not fit and are set aside in {file}"
+        yield name, f"{count(aside, 'row')} did not fit: set aside in {file}"
     plan = table.get("plan") or {}
     for misfit in plan.get("misfits", ()):
         yield name, _misfit(misfit)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 import stat
 import subprocess
@@ -91,7 +92,7 @@ class Seen(HTMLParser):
         if "style" not in self.open:
             self.words.append(data)
 
-    @property
+    @functools.cached_property
     def text(self) -> str:
         return " ".join(" ".join(self.words).split())
 
