@@ -89,7 +89,6 @@ class Cell:
     # Each side's value as what it begins with like the other, what is its own, and the end.
     source: tuple[str, str, str]
     target: tuple[str, str, str]
-    times: int
 
     @property
     def short_key(self) -> bool:
@@ -206,6 +205,7 @@ def _upper(text: str) -> str:
 
 _WORDS = {
     "verified": "Verified",
+    "sampled": "The same as far as the sample goes",
     "rejected": "Verified but for rejected rows",
     "differences": "Differences",
     "created": "Created",
@@ -241,17 +241,39 @@ def _verdict(report: Report) -> Verdict:
         more = "Put them right in their files, then load them with --rejects."
         return Verdict("warn", "!", word, sentence, (more,))
     if status == "differences":
-        wrong = [table["source"] for table in tables if table["verdict"] != "verified"]
+        fine = ("verified", "sampled")
+        wrong = [table["source"] for table in tables if table["verdict"] not in fine]
         names = ", ".join(wrong[:5]) + (f" and {len(wrong) - 5:,} more" if len(wrong) > 5 else "")
         verb = "is" if len(wrong) == 1 else "are"
+        more = _sample(report)
         sentence = f"{len(wrong):,} of {count(len(tables), 'table')} {verb} not the same: {names}."
-        return Verdict("bad", "✗", word, sentence)
-    left = len(report.get("left_behind", []))
-    more = f"{count(left, 'object')} of the source did not arrive; see below." if left else ""
+        return Verdict("bad", "✗", word, sentence, tuple(filter(None, [more])))
+    if status == "sampled":
+        sentence = f"No difference among what was compared of {whole}."
+        return Verdict("warn", "≈", word, sentence, (_sample(report),))
+    left, drift = len(report.get("left_behind", [])), len(report.get("drift", []))
+    besides = []
+    if left:
+        besides.append(f"{count(left, 'object')} of the source did not arrive; see below.")
+    if drift:
+        besides.append(f"The schemas are not the same in {count(drift, 'point')}; see below.")
     sentence = f"Every value of {whole} is the same on both sides."
     if report.get("command") == "load rejects":
         sentence = f"Every value of {count(_rows(tables), 'row')} arrived."
-    return Verdict("good", "✓", word, sentence, tuple(filter(None, [more])))
+    return Verdict("good", "✓", word, sentence, tuple(besides))
+
+
+def _sample(report: Report) -> str:
+    if report.get("sample_percent") is None:
+        return ""
+    part = [t for t in report["tables"] if t.get("sampled_rows") is not None]
+    if not part:
+        return "A sample of no table: each was read whole."
+    rows = sum(table["sampled_rows"] for table in part)
+    return (
+        f"A sample: {rows:,} of {count(_rows(part), 'row')} of {count(len(part), 'table')} "
+        "were compared; other tables whole."
+    )
 
 
 def _rows(tables: Iterable[Report]) -> int:
@@ -283,6 +305,8 @@ def _facts(report: Report) -> list[tuple[str, str]]:
         facts += [("Rows", f"{rows:,}"), ("Values", size(held))]
         if seconds and rows and "estimate" not in report:
             facts.append(("Rate", f"{rate(rows / seconds)} rows/s, {size(held / seconds)}/s"))
+    if report.get("sample_percent") is not None:
+        facts.append(("Sample", f"{report['sample_percent']:g} %"))
     if "workers" in report:
         facts.append(("Workers", str(_workers(report))))
     return facts
@@ -340,7 +364,7 @@ def _with_jumps(section: Section) -> Section:
     verb = "differs" if wrong == 1 else "differ"
     jumps = [("bad", "differences", f"{count(wrong, 'table')} {verb}")] if wrong else []
     for listing, anchor, what, several, tone in (
-        (section.drift, "drift", "difference of the schemas", "differences of the schemas", "bad"),
+        (section.drift, "drift", "difference of the schemas", "differences of the schemas", "warn"),
         (section.violations, "violations", "broken rule", "", "warn"),
         (section.left_behind, "left-behind", "object left behind", "objects left behind", "warn"),
         (section.warnings, "warnings", "risk" if section.planned else "warning", "", "warn"),
@@ -374,23 +398,22 @@ def _differing(tables: Sequence[Report]) -> Iterable[Differing]:
 
 
 def _counts(table: Report) -> Iterable[str]:
-    """How much differs beyond what is listed, as far as the report tells."""
-    found = table["differences"]
-    exact = {what: found[what] for what in _WHATS if isinstance(found.get(what), int)}
-    for inner in ("rows", "counts"):
-        if isinstance(found.get(inner), Mapping):
-            exact |= {what: n for what, n in found[inner].items() if isinstance(n, int)}
-    for what, number in exact.items():
-        if number:
-            yield f"{count(number, 'row')} {_WHATS.get(what, what)}"
-    rows = table["rows"]
+    """How much differs, as far as the report tells."""
+    found, rows = table["differences"], table["rows"]
     if rows["source"] != rows["target"]:
         yield f"{count(rows['source'], 'row')} in the source, {rows['target']:,} in the target"
-    if found.get("more"):
-        at_least = "at least " if found.get("search_cut_short") else ""
-        yield f"{at_least}{found['more']:,} more than are listed"
-    elif found.get("search_cut_short"):
-        yield "there may be more than are listed"
+    differing = [
+        f"{count(number, 'row')} {_WHATS.get(what, what)}"
+        for what, number in found.get("rows", {}).items()
+        if number
+    ]
+    cut_short = found.get("search_cut_short")
+    if differing:
+        yield ("at least " if cut_short else "") + ", ".join(differing)
+    elif cut_short:
+        yield "there may be more"
+    if found.get("more_rows"):
+        yield f"{count(found['more_rows'], 'row')} of them not listed here"
 
 
 _WHATS = {
@@ -403,20 +426,34 @@ _WHATS = {
 def _cell(difference: Report) -> Cell:
     key = [(name, _cut(value)) for name, value in difference["key"].items()]
     source, target = _cut(difference["source"]), _cut(difference["target"])
-    what: str = difference["what"]
-    if what == "changed":
+    if difference["what"] == "changed":
         mine, theirs = spelling.halves(source, target)
     else:
         mine, theirs = (source, "", ""), (target, "", "")
     return Cell(
-        _WHATS.get(what, what),
+        _what(difference),
         tuple(key[:_MOST_KEY_COLUMNS]),
         max(0, len(key) - _MOST_KEY_COLUMNS),
         difference["column"],
         mine,
         theirs,
-        difference["times"],
     )
+
+
+def _what(difference: Report) -> str:
+    """In words, and how often where the row stands more than once."""
+    what: str = difference["what"]
+    times: int = difference["times"]
+    sides = difference.get("in_source", 0), difference.get("in_target", 0)
+    if what != "changed" and all(sides):
+        mine, theirs = map(_times, sides)
+        return f"{mine} in the source, {theirs} in the target"
+    words: str = _WHATS.get(what, what)
+    return f"{words}, {_times(times)}" if times > 1 else words
+
+
+def _times(number: int) -> str:
+    return "once" if number == 1 else f"{number:,} times"
 
 
 def _cut(text: str) -> str:
@@ -487,12 +524,13 @@ def _row(table: Report, spent: Mapping[str, float], most: tuple[int, float]) -> 
     verdict = table.get("verdict", "")
     ranges = table.get("ranges")
     target = table["target"]
+    rows, sampled = _source_rows(table), table.get("sampled_rows")
     return Row(
         source=table["source"],
         target="" if target == table["source"] else target or "not in the target",
         verdict=verdict,
         tone={"verified": "good", "differs": "bad"}.get(verdict, "plain"),
-        rows=f"{_source_rows(table):,}",
+        rows=f"{rows:,}" if sampled is None else f"{sampled:,} of {rows:,}",
         size=size(table["bytes"]),
         size_bar=round(100 * table["bytes"] / largest, 2),
         time=duration(sum(spent.values())) if spent else "",

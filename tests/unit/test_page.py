@@ -22,6 +22,7 @@ from tableferry.model import (
     Candidate,
     Column,
     Difference,
+    DifferingRows,
     LeftBehind,
     Outcome,
     Plan,
@@ -191,23 +192,27 @@ def test_differences_to_the_cell_and_how_many_there_are_beyond() -> None:
         Difference("t", "changed", (("id", "7"),), "name", "'Zoe'", "'Zoë'"),
         Difference("t", "missing", (("id", "8"),), times=3),
         Difference("t", "extra", (("id", "9"),)),
+        Difference("t", "extra", (("id", "10"),), times=2, in_source=1, in_target=3),
     )
     wrong = table(
         verdict="differs",
         target_rows=4,
         differences=listed,
+        differing=DifferingRows(changed=1, missing=1202, extra=1),
         more_differences=1200,
         search_cut_short=True,
     )
     found = seen(report.of_outcome(outcome(wrong, table("u"), status="differences")))
     assert "✗ Differences 1 of 2 tables is not the same: t." in found.text
-    assert "5 rows in the source, 4 in the target; at least 1,200 more than are listed." in (
-        found.text
-    )
+    assert (
+        "5 rows in the source, 4 in the target; at least 1 row changed, 1,202 rows only in the "
+        "source, 1 row only in the target; 1,200 rows of them not listed here."
+    ) in found.text
     assert "id 7 name changed 'Zo e ' 'Zo ë '" in found.text
     assert found.count("mark") == 2
     assert "id 8 only in the source, 3 times" in found.text
     assert "id 9 only in the target" in found.text
+    assert "id 10 once in the source, 3 times in the target" in found.text
     assert "1 table differs" in found.text
 
 
@@ -218,15 +223,17 @@ def test_a_table_that_is_not_there() -> None:
     assert "t is not in the target 5 rows in the source, 0 in the target." in found.text
 
 
-def test_exact_counts_by_kind_are_shown_where_a_report_has_them() -> None:
-    content = report.of_outcome(outcome(table(verdict="differs"), status="differences"))
-    for counts in (
-        {"changed": 1, "missing": 2000, "extra": 0},
-        {"rows": {"changed": 1, "missing": 2000, "extra": 0}},
-    ):
-        content["tables"][0]["differences"] |= counts
-        found = seen(content)
-        assert "1 row changed; 2,000 rows only in the source." in found.text
+def test_a_sample_says_that_it_is_one() -> None:
+    part = table(verdict="sampled", source_rows=1000, target_rows=1000, sampled_rows=50)
+    run = outcome(part, table("u"), status="sampled", command="verify", sample=5.0)
+    found = seen(report.of_outcome(run))
+    assert "≈ The same as far as the sample goes No difference among what was compared of" in (
+        found.text
+    )
+    assert "A sample: 50 of 1,000 rows of 1 table were compared; other tables whole." in found.text
+    assert "Sample 5 %" in found.text
+    assert "t 50 of 1,000" in found.text
+    assert "✓ Verified" not in found.text
 
 
 def test_rejected_rows_violations_and_warnings() -> None:
@@ -305,11 +312,19 @@ def test_a_report_from_before_there_was_a_timeline() -> None:
 def test_drift_of_the_schemas_is_shown_where_a_report_has_it() -> None:
     content = report.of_outcome(outcome(table()))
     content["drift"] = [
-        {"table": "t", "what": "index", "name": "by_name", "source": "(name)", "target": ""}
+        {
+            "table": "t",
+            "what": "index",
+            "name": "by_name",
+            "state": "missing",
+            "source": "(name)",
+            "target": "",
+        }
     ]
     found = seen(content)
     assert "The schemas are not the same" in found.text
-    assert "t index by_name (name)" in found.text
+    assert "t index by_name missing (name)" in found.text
+    assert "The schemas are not the same in 1 point; see below." in found.text
 
 
 # ---- whatever names and values hold -----------------------------------------------------------
