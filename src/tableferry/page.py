@@ -77,6 +77,10 @@ class Row:
     ranges: int | None = None
     existing: bool = False
 
+    @property
+    def sign(self) -> str:
+        return {"verified": "✓", "differs": "✗", "sampled": "≈"}.get(self.verdict, "–")
+
 
 @dataclass(frozen=True, slots=True)
 class Cell:
@@ -304,7 +308,12 @@ def _facts(report: Report) -> list[tuple[str, str]]:
         rows, held = _rows(tables), sum(table["bytes"] for table in tables)
         facts += [("Rows", f"{rows:,}"), ("Values", size(held))]
         if seconds and rows and "estimate" not in report:
-            facts.append(("Rate", f"{rate(rows / seconds)} rows/s, {size(held / seconds)}/s"))
+            compared = rows - sum(
+                _source_rows(table) - table["sampled_rows"]
+                for table in tables
+                if table.get("sampled_rows") is not None
+            )
+            facts.append(("Rate", f"{rate(compared / seconds)} rows/s, {size(held / seconds)}/s"))
     if report.get("sample_percent") is not None:
         facts.append(("Sample", f"{report['sample_percent']:g} %"))
     if "workers" in report:
@@ -413,7 +422,7 @@ def _counts(table: Report) -> Iterable[str]:
     elif cut_short:
         yield "there may be more"
     if found.get("more_rows"):
-        yield f"{count(found['more_rows'], 'row')} of them not listed here"
+        yield f"{found['more_rows']:,} of them not listed here"
 
 
 _WHATS = {

@@ -206,7 +206,7 @@ def test_differences_to_the_cell_and_how_many_there_are_beyond() -> None:
     assert "✗ Differences 1 of 2 tables is not the same: t." in found.text
     assert (
         "5 rows in the source, 4 in the target; at least 1 row changed, 1,202 rows only in the "
-        "source, 1 row only in the target; 1,200 rows of them not listed here."
+        "source, 1 row only in the target; 1,200 of them not listed here."
     ) in found.text
     assert "id 7 name changed 'Zo e ' 'Zo ë '" in found.text
     assert found.count("mark") == 2
@@ -232,6 +232,8 @@ def test_a_sample_says_that_it_is_one() -> None:
     )
     assert "A sample: 50 of 1,000 rows of 1 table were compared; other tables whole." in found.text
     assert "Sample 5 %" in found.text
+    # Of what was compared: 50 rows and 5, in two seconds.
+    assert "Rate 28 rows/s" in found.text
     assert "t 50 of 1,000" in found.text
     assert "✓ Verified" not in found.text
 
