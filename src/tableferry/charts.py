@@ -73,6 +73,8 @@ class Chart:
     phases: tuple[Bar, ...]
     lanes: tuple[Lane, ...]
     lanes_left_out: int
+    # Jobs that ended with an error.
+    failed: int
     activities: tuple[str, ...]
     # Below this, in seconds, neighbours are drawn as one bar; 0 where each has its own.
     merged_below: float
@@ -102,6 +104,7 @@ def chart(timeline: Sequence[Span], total: float) -> Chart | None:
         phases=tuple(_bar([span], total, label=span["name"]) for span in phases),
         lanes=tuple(_lane(number, by_worker[number], total, below) for number in shown),
         lanes_left_out=len(workers) - len(shown),
+        failed=sum(span["failed"] for span in work),
         activities=tuple(what for what in ACTIVITIES if what in met),
         merged_below=below,
         curves=curves,

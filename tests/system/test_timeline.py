@@ -154,7 +154,7 @@ def test_a_page_of_a_migration_and_of_a_verification_with_differences(
     assert "Every value of 2 tables (5 rows) is the same on both sides." in page
     assert "price: it became" in page
     assert "<title>copy item: range 0" in page
-    assert "ended with an error" in page
+    assert "A red frame is a job that ended with an error (1)" in page
     assert "named" in page
     assert any_database.password not in page
 

@@ -463,6 +463,7 @@ def test_each_worker_has_a_lane_and_each_job_a_bar() -> None:
     assert [bar.label for bar in drawn.phases] == ["inspect"]
     assert drawn.activities == ("copy", "index", "verify")
     assert drawn.merged_below == 0
+    assert drawn.failed == 1
 
 
 def test_rows_a_second_add_up() -> None:
