@@ -408,7 +408,8 @@ class Building:
         if not step.script:
             then()
             return
-        job = RunStatements(self._target, step.script, f"table {table.target.name}")
+        makes = f"{step.makes.what} {step.makes.name}".strip()
+        job = RunStatements(self._target, step.script, f"table {table.target.name}", makes)
         add(run_statements, job, lambda _: then(), urgency, refused)
 
     def _violated(

@@ -198,7 +198,15 @@ class TableCheck:
             if self._sides is sides:
                 self._read_again()
 
-        self._jobs.add(task, argument, wanted, urgency=urgency, size=self._mine.size, failed=failed)
+        self._jobs.add(
+            task,
+            argument,
+            wanted,
+            urgency=urgency,
+            size=self._mine.size,
+            failed=failed,
+            about=str(self._mine.name),
+        )
 
     def _digested(self, side: Side, part: TablePart, result: Part) -> None:
         side.parts[part.number] = result

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import sys
@@ -326,7 +325,7 @@ def _write_report(arguments: Arguments, content: dict[str, Any]) -> None:
     from tableferry import report
 
     if arguments.report == "-":
-        sys.stdout.write(json.dumps(content, indent=2, ensure_ascii=False) + "\n")
+        sys.stdout.write(report.as_json(content))
     elif arguments.report:
         report.write(content, Path(arguments.report))
 

@@ -20,8 +20,10 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import Executor, Future
+from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
@@ -52,6 +54,21 @@ def emit(event: Any) -> None:
     _sink(event)
 
 
+@dataclass(frozen=True, slots=True)
+class Stint:
+    """Which worker was at a task, from 1, and from when to when: seconds of time.perf_counter."""
+
+    worker: int
+    began: float
+    ended: float
+
+
+class TimedFuture(Future[T]):
+    """One that knows, when it is done, who was at its task and when; None where nobody was."""
+
+    stint: Stint | None = None
+
+
 class InlineExecutor(Executor):
     """Runs each task where it is submitted, before submit returns."""
 
@@ -60,9 +77,10 @@ class InlineExecutor(Executor):
 
     def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
         global _sink
-        future: Future[T] = Future()
+        future: TimedFuture[T] = TimedFuture()
         future.set_running_or_notify_cancel()
         _sink = self._on_event
+        began = time.perf_counter()
         try:
             future.set_result(fn(*args, **kwargs))
         except TableferryError as error:
@@ -71,6 +89,7 @@ class InlineExecutor(Executor):
             future.set_exception(_foreign(error))
         finally:
             _sink = _ignore
+        future.stint = Stint(1, began, time.perf_counter())
         return future
 
 
@@ -81,7 +100,7 @@ class ProcessExecutor(Executor):
     def __init__(self, workers: int, on_event: EventSink = _ignore, *, preload: str = "") -> None:
         """``preload`` names a module that workers import before their first task."""
         self._on_event = on_event
-        self._tasks: queue.SimpleQueue[tuple[Future[Any], bytes] | None] = queue.SimpleQueue()
+        self._tasks: queue.SimpleQueue[tuple[TimedFuture[Any], bytes] | None] = queue.SimpleQueue()
         self._broken: WorkerDied | None = None
         self._closing = False
         self._cancelled = False
@@ -94,8 +113,8 @@ class ProcessExecutor(Executor):
             self._kill()
             raise
         self._threads = [
-            threading.Thread(target=self._serve, args=(worker,), daemon=True)
-            for worker in self._workers
+            threading.Thread(target=self._serve, args=(number, worker), daemon=True)
+            for number, worker in enumerate(self._workers, 1)
         ]
         for thread in self._threads:
             thread.start()
@@ -109,7 +128,7 @@ class ProcessExecutor(Executor):
         return tuple(worker.process.pid for worker in self._workers)
 
     def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
-        future: Future[T] = Future()
+        future: TimedFuture[T] = TimedFuture()
         with self._lock:
             if self._broken is not None:
                 future.set_exception(self._broken)
@@ -135,19 +154,23 @@ class ProcessExecutor(Executor):
             for worker in self._workers:
                 worker.end()
 
-    def _serve(self, worker: _Worker) -> None:
+    def _serve(self, number: int, worker: _Worker) -> None:
         while (item := self._tasks.get()) is not None:
             future, task = item
             if not future.set_running_or_notify_cancel():
                 continue
+            began = time.perf_counter()
             try:
                 result = worker.run(task, self._on_event)
             except (EOFError, OSError):
                 self._break(worker, future)
                 return
             except Exception as error:  # noqa: BLE001 - it belongs to the future
+                # Before the result, which whoever waits for it sees at once.
+                future.stint = Stint(number, began, time.perf_counter())
                 future.set_exception(error)
             else:
+                future.stint = Stint(number, began, time.perf_counter())
                 future.set_result(result)
 
     def _break(self, worker: _Worker, future: Future[Any]) -> None:

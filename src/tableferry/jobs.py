@@ -12,7 +12,7 @@ from collections.abc import Callable
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
 from dataclasses import dataclass, field
 from enum import Enum, IntEnum
-from typing import Any
+from typing import Any, Protocol
 
 
 class Urgency(IntEnum):
@@ -39,6 +39,16 @@ def _no_access(_: Any) -> Access:
     return Access.NONE
 
 
+class Recorder(Protocol):
+    """Is told of each job that has ended: its argument, its future, and what it was about."""
+
+    def __call__(self, argument: Any, future: Future[Any], about: str) -> None: ...
+
+
+def _not_recorded(argument: Any, future: Future[Any], about: str) -> None:
+    pass
+
+
 @dataclass(order=True)
 class _Job:
     order: tuple[int, int, int]
@@ -47,6 +57,7 @@ class _Job:
     then: Callable[[Any], None] = field(compare=False)
     failed: Callable[[Exception], None] | None = field(compare=False)
     access: Access = field(compare=False)
+    about: str = field(compare=False)
 
 
 class Jobs:
@@ -59,10 +70,12 @@ class Jobs:
         executor: Executor,
         at_once: int,
         access: Callable[[Any], Access] = _no_access,
+        record: Recorder = _not_recorded,
     ) -> None:
         self._executor = executor
         self.at_once = at_once
         self._access = access
+        self._record = record
         self._waiting: list[_Job] = []
         self._running: dict[Future[Any], _Job] = {}
         self._numbers = itertools.count()
@@ -76,15 +89,17 @@ class Jobs:
         urgency: Urgency,
         size: int = 0,
         failed: Callable[[Exception], None] | None = None,
+        about: str = "",
     ) -> None:
         """Queues ``task(argument)``; among equally urgent jobs the larger ``size`` goes first.
 
         ``then`` gets the result; ``failed`` may deal with an error, or raise it again to end all.
+        ``about`` is what the job is for, such as a table, for the record.
         """
         access = self._access(argument)
         first = -1 if access is Access.WRITE else int(urgency)
         order = (first, -size, next(self._numbers))
-        heapq.heappush(self._waiting, _Job(order, task, argument, then, failed, access))
+        heapq.heappush(self._waiting, _Job(order, task, argument, then, failed, access, about))
 
     def withdraw(self, unwanted: Callable[[Any], bool]) -> int:
         """Drops the waiting jobs whose argument is unwanted; answers how many."""
@@ -101,7 +116,9 @@ class Jobs:
                 self._running[self._executor.submit(job.task, job.argument)] = job
             done, _ = wait(self._running, return_when=FIRST_COMPLETED)
             for future in done:
-                self._conclude(self._running.pop(future), future)
+                job = self._running.pop(future)
+                self._record(job.argument, future, job.about)
+                self._conclude(job, future)
 
     def _next(self) -> _Job | None:
         """The most urgent waiting job that need not wait for one that is running."""

@@ -372,6 +372,7 @@ class Loading:
             urgency=urgency,
             size=load.plan.source.size,
             failed=gone_wrong,
+            about=str(load.plan.source.name),
         )
 
     def _when_idle(self, load: _Load) -> None:
@@ -598,7 +599,8 @@ class Loading:
             self._building.foreign_keys(table, add)
             self._building.restore(table, self._aside, add)
             script = self._statements.analyze(table.target.name)
-            job = RunStatements(self._route.target, script, f"table {table.target.name}")
+            what = f"table {table.target.name}"
+            job = RunStatements(self._route.target, script, what, "statistics")
             add(run_statements, job, lambda _: None, Urgency.FINISH)
         self._jobs.run()
 

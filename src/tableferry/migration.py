@@ -96,7 +96,7 @@ def migrate(
         else:
             warnings = (*unseen, *filter(None, [stage.withheld()]))
         timings = outcome.timings | clock.timings()
-        return replace(outcome, warnings=warnings, timings=timings)
+        return replace(outcome, warnings=warnings, timings=timings, timeline=clock.timeline())
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,7 +154,7 @@ def _carry(
             RejectFolder(options.rejects),
             adopted,
         )
-        jobs = stack.enter_context(jobs_over(executor, stage.endpoint))
+        jobs = stack.enter_context(jobs_over(executor, clock, stage.endpoint, writing=True))
         loading = Loading(
             route,
             schema,

@@ -622,6 +622,35 @@ class TableOutcome:
     plan: TablePlan | None = None
 
 
+# What a worker does for a while; "run" are the phases of the run itself, by their own names.
+Activity: TypeAlias = Literal[
+    "copy", "gather", "survey", "count", "index", "verify", "search", "run", "other"
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """What somebody did for a while: ``began`` in seconds since the run did, ``seconds`` long.
+
+    ``worker`` counts from 1; 0 is the run itself, which also waits for workers. ``table`` is the
+    source's name of the table or view that it was for, whichever ``side`` was read or written (""
+    where it is both, or none). ``name`` says what was built, or which phase of the run it was.
+    ``rows`` and ``bytes`` are those read, written or counted, where that is known.
+    """
+
+    worker: int
+    what: Activity
+    began: float
+    seconds: float
+    table: str = ""
+    side: Literal["source", "target", ""] = ""
+    range: int | None = None
+    name: str = ""
+    rows: int | None = None
+    bytes: int | None = None
+    failed: bool = False
+
+
 @dataclass(frozen=True, slots=True)
 class Outcome:
     """The end of a run: what the exit code, the summary and the report are made from."""
@@ -644,6 +673,8 @@ class Outcome:
     workers: int = 1
     # Of a verification that was to look at a part of the rows: how many percent.
     sample: float | None = None
+    # Who did what when, in the order in which it began.
+    timeline: tuple[Span, ...] = ()
 
     @property
     def verified(self) -> bool:

@@ -84,7 +84,7 @@ def plan(
             hold.endpoint, make_plan(schema, offers, destination, known), offers, observe
         )
         ranges = {table.name: reader.ranges(table) for table in schema.tables}
-        reading.run(stack.enter_context(jobs_over(executor)), ranges)
+        reading.run(stack.enter_context(jobs_over(executor, clock)), ranges)
         hold.check()
         known = replace(known, surveys=reading.surveys)
         made = make_plan(schema, offers, destination, known)

@@ -1,4 +1,4 @@
-"""Outcomes as JSON, in the shape that docs/report.schema.json writes down. Pure but for a write."""
+"""Outcomes in the shape that docs/report.schema.json writes down, and as files: JSON, or a page."""
 
 from __future__ import annotations
 
@@ -11,7 +11,15 @@ from pathlib import Path
 from typing import Any
 
 from tableferry.errors import TableferryError, UsageError
-from tableferry.model import Identity, Outcome, PlanOutcome, RangeDigest, TableOutcome, TablePlan
+from tableferry.model import (
+    Identity,
+    Outcome,
+    PlanOutcome,
+    RangeDigest,
+    Span,
+    TableOutcome,
+    TablePlan,
+)
 
 FORMAT = 2
 _FROM_BEST_TO_WORST = (
@@ -54,6 +62,7 @@ def of_outcome(outcome: Outcome) -> dict[str, Any]:
             for violation in outcome.violations
         ],
         "warnings": list(outcome.warnings),
+        "timeline": [_span(span) for span in outcome.timeline],
     }
 
 
@@ -197,6 +206,11 @@ def _range(part: RangeDigest) -> dict[str, Any]:
     }
 
 
+def _span(span: Span) -> dict[str, Any]:
+    times = {"began": round(span.began, 6), "seconds": round(span.seconds, 6)}
+    return asdict(span) | times
+
+
 def _seconds(times: dict[str, float]) -> dict[str, float]:
     return {phase: round(seconds, 6) for phase, seconds in times.items()}
 
@@ -207,10 +221,21 @@ def require_writable(path: Path) -> None:
         raise UsageError(f"The report cannot be written to {path}.", hint=_WHERE)
 
 
+def as_json(report: dict[str, Any]) -> str:
+    return json.dumps(report, indent=2, ensure_ascii=False) + "\n"
+
+
+def _page(report: dict[str, Any]) -> str:
+    # Loaded here: most runs write no page.
+    from tableferry import page
+
+    return page.render(report)
+
+
 def write(report: dict[str, Any], path: Path) -> None:
-    """The whole file or nothing, readable by its owner alone. Raises UsageError where it cannot
-    be written."""
-    text = json.dumps(report, indent=2, ensure_ascii=False) + "\n"
+    """As a page where the name ends in .html, as JSON otherwise; the whole file or nothing,
+    readable by its owner alone. Raises UsageError where it cannot be written."""
+    text = _page(report) if path.suffix == ".html" else as_json(report)
     try:
         descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
         try:

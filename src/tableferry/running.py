@@ -6,20 +6,21 @@ import datetime
 import os
 import time
 from collections.abc import Iterator
-from concurrent.futures import Executor
+from concurrent.futures import Executor, Future
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import Literal
+from typing import Any, Literal
 
 from tableferry.addresses import SqliteFile
 from tableferry.dialects import dialect_of
 from tableferry.dialects.base import Endpoint, Session
 from tableferry.errors import Refused
 from tableferry.events import Observer
-from tableferry.executors import InlineExecutor, ProcessExecutor
+from tableferry.executors import InlineExecutor, ProcessExecutor, Stint, TimedFuture
 from tableferry.jobs import Jobs
-from tableferry.model import Schema, TableOutcome
+from tableferry.model import Schema, Span, TableOutcome
+from tableferry.spans import work
 from tableferry.tasks import access, close_sessions
 
 # Below this a run is over before worker processes would have started.
@@ -47,16 +48,25 @@ def started_executor(size: int, workers: int, observe: Observer) -> Iterator[Exe
 
 
 @contextmanager
-def jobs_over(executor: Executor, target: Endpoint | None = None) -> Iterator[Jobs]:
+def jobs_over(
+    executor: Executor, clock: Clock, target: Endpoint | None = None, *, writing: bool = False
+) -> Iterator[Jobs]:
     """Jobs over the executor, whose sessions are closed when they are done. On an error the
-    workers are ended at once, and their server sessions with them. ``target`` is one that jobs
-    write to."""
+    workers are ended at once, and their server sessions with them. The clock keeps who did what
+    when. ``writing``: jobs write to ``target``, where there is one."""
     at_once = executor.workers if isinstance(executor, ProcessExecutor) else 1
+
+    def record(argument: Any, future: Future[Any], about: str) -> None:
+        if target is not None and isinstance(future, TimedFuture) and future.stint is not None:
+            failed = future.exception() is not None
+            done = work(argument, None if failed else future.result(), target)
+            clock.keep(replace(done, table=about, failed=failed), future.stint)
+
     try:
-        if target is not None and dialect_of(target).one_writer:
-            yield Jobs(executor, at_once, partial(access, target=target))
+        if writing and target is not None and dialect_of(target).one_writer:
+            yield Jobs(executor, at_once, partial(access, target=target), record=record)
         else:
-            yield Jobs(executor, at_once)
+            yield Jobs(executor, at_once, record=record)
     except BaseException:
         executor.shutdown(cancel_futures=True)
         raise
@@ -106,13 +116,14 @@ def status_of(
 
 @dataclass
 class Clock:
-    """Wall time by phase, in seconds."""
+    """Wall time by phase, in seconds, and who did what when."""
 
     began: float = field(default_factory=time.perf_counter)
     seconds: dict[str, float] = field(default_factory=dict)
     started: str = field(
         default_factory=lambda: datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
     )
+    spans: list[Span] = field(default_factory=list)
 
     @contextmanager
     def phase(self, name: str) -> Iterator[None]:
@@ -120,7 +131,17 @@ class Clock:
         try:
             yield
         finally:
-            self.seconds[name] = time.perf_counter() - began
+            ended = time.perf_counter()
+            self.seconds[name] = ended - began
+            self.keep(Span(0, "run", 0, 0, name=name), Stint(0, began, ended))
+
+    def keep(self, span: Span, stint: Stint) -> None:
+        """The span as that of whoever did it, at its time in the run."""
+        began, seconds = stint.began - self.began, stint.ended - stint.began
+        self.spans.append(replace(span, worker=stint.worker, began=began, seconds=seconds))
+
+    def timeline(self) -> tuple[Span, ...]:
+        return tuple(sorted(self.spans, key=lambda span: (span.began, span.worker)))
 
     def timings(self) -> dict[str, float]:
         return self.seconds | {"total": time.perf_counter() - self.began}

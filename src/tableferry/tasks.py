@@ -347,6 +347,8 @@ class RunStatements:
     target: Endpoint
     statements: tuple[str, ...]
     what: str
+    # What they make, for the record.
+    makes: str = ""
 
 
 def run_statements(job: RunStatements) -> float:

@@ -236,10 +236,10 @@ def _number(option: str, text: str) -> int:
 
 
 def _report(name: str) -> str:
-    if name.endswith(".html"):
-        raise UsageError("HTML reports are not there yet; name a .json file.", hint=_SEE)
-    if name and name != "-" and not name.endswith(".json"):
-        raise UsageError(f"--report {name}: name a .json file, or - for standard output.")
+    if name and name != "-" and not name.endswith((".json", ".html")):
+        raise UsageError(
+            f"--report {name}: name a .json or .html file, or - for JSON on standard output."
+        )
     return name
 
 

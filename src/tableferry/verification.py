@@ -73,7 +73,7 @@ def verify(
         with clock.phase("verify"):
             size = sum(table.size for table in schema.tables)
             executor = stack.enter_context(started_executor(size, options.workers, observe))
-            jobs = stack.enter_context(jobs_over(executor))
+            jobs = stack.enter_context(jobs_over(executor, clock, ends.target))
             for table in schema.tables:
                 other = table_like(table.name, everything, found, dialects[1])
                 if other is None:
@@ -99,6 +99,7 @@ def verify(
             started=clock.started,
             workers=options.workers,
             sample=options.sample,
+            timeline=clock.timeline(),
         )
 
 

@@ -39,6 +39,7 @@ def disagreements(
                 partial(check.read, side),
                 urgency=Urgency.FINISH,
                 failed=partial(check.failed, side),
+                about=str(check.view.source),
             )
     jobs.run()
     found = ((check.view, check.verdict) for check in checks)

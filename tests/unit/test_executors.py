@@ -6,6 +6,7 @@ the package itself.
 
 from __future__ import annotations
 
+import itertools
 import operator
 import os
 import signal
@@ -21,7 +22,7 @@ import pytest
 
 from tableferry.addresses import parse_url
 from tableferry.errors import RunFailed, UsageError, WorkerDied
-from tableferry.executors import InlineExecutor, ProcessExecutor, emit
+from tableferry.executors import InlineExecutor, ProcessExecutor, Stint, TimedFuture, emit
 from tableferry.processes import environment_without_secrets
 
 SECONDS = 30.0
@@ -54,6 +55,37 @@ def test_inline_runs_here_and_at_once() -> None:
     future = InlineExecutor().submit(os.getpid)
     assert future.done()
     assert future.result() == os.getpid()
+
+
+@pytest.mark.parametrize("size", [0, 1, 3])
+def test_a_future_knows_who_was_at_its_task_and_when(size: int) -> None:
+    seconds, tasks = 0.05, 6
+    began = time.perf_counter()
+    with ProcessExecutor(size) if size else InlineExecutor() as executor:
+        futures = [executor.submit(time.sleep, seconds) for _ in range(tasks)]
+        futures.append(executor.submit(operator.truediv, 1, 0))
+        for future in futures:
+            future.exception()
+    ended = time.perf_counter()
+    stints = [future.stint for future in futures if isinstance(future, TimedFuture)]
+    assert len(stints) == tasks + 1
+    by_worker: dict[int, list[Stint]] = {}
+    for stint in stints:
+        assert stint is not None
+        assert began <= stint.began <= stint.ended <= ended
+        by_worker.setdefault(stint.worker, []).append(stint)
+    assert set(by_worker) <= set(range(1, max(size, 1) + 1))
+    assert all(s.ended - s.began >= seconds for s in stints[:-1] if s is not None)
+    for own in by_worker.values():
+        own.sort(key=lambda stint: stint.began)
+        assert all(a.ended <= b.began for a, b in itertools.pairwise(own))
+
+
+def test_a_future_that_nobody_was_at_says_so() -> None:
+    executor = ProcessExecutor(1)
+    futures = [executor.submit(time.sleep, SECONDS) for _ in range(2)]
+    executor.shutdown(cancel_futures=True)
+    assert [future.stint for future in futures if isinstance(future, TimedFuture)] == [None, None]
 
 
 def test_inline_keeps_an_error_for_the_future() -> None:

@@ -44,6 +44,21 @@ class Waiting(Executor):
         return future
 
 
+def test_each_job_that_has_ended_is_recorded_before_what_follows_it() -> None:
+    told: list[tuple[Any, ...]] = []
+
+    def record(argument: Any, future: Future[Any], about: str) -> None:
+        told.append((argument, future.exception() is None, about))
+
+    jobs = Jobs(InlineExecutor(), 1, record=record)
+    jobs.add(same, "good", told.append, urgency=Urgency.COPY, about="t")
+    jobs.add(fail, "bad", ignore, urgency=Urgency.DIGEST, failed=ignore)
+    jobs.add(fail, "worse", ignore, urgency=Urgency.FINISH, about="u")
+    with pytest.raises(MisfitFound):
+        jobs.run()
+    assert told == [("good", True, "t"), "good", ("bad", False, ""), ("worse", False, "u")]
+
+
 def test_urgent_jobs_first_then_large_ones_then_in_order() -> None:
     jobs = Jobs(InlineExecutor(), 1)
     ran: list[Any] = []

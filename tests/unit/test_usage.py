@@ -120,10 +120,9 @@ def test_values_may_be_joined_by_an_equals_sign() -> None:
         ("database now", "This cannot be understood: migrate database now"),
         ("database --misfit ignore", "--misfit ignore: it is one of widen, stop, reject."),
         ("database --rejects a --verify", "--rejects and --verify do not go together."),
-        ("database --report r.html", "HTML reports are not there yet; name a .json file."),
         (
             "database --report r.txt",
-            "--report r.txt: name a .json file, or - for standard output.",
+            "--report r.txt: name a .json or .html file, or - for JSON on standard output.",
         ),
         (
             "database --verify --drop-all",
