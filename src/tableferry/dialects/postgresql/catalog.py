@@ -7,7 +7,8 @@ schema it means.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+import re
+from collections.abc import Container, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import TypeAlias
@@ -15,7 +16,7 @@ from typing import TypeAlias
 import adbc_driver_postgresql.dbapi
 
 from tableferry.dialects.postgresql import losses
-from tableferry.dialects.postgresql.connection import rows, set_all
+from tableferry.dialects.postgresql.connection import explained, rows, set_all
 from tableferry.dialects.postgresql.ddl import literal
 from tableferry.dialects.postgresql.objects import objects_left_behind
 from tableferry.dialects.postgresql.scope import covered, not_of_extension
@@ -30,17 +31,19 @@ from tableferry.dialects.postgresql.usertypes import UserTypes
 from tableferry.model import (
     Check,
     Column,
+    Expression,
     ForeignKey,
     Identity,
     Index,
     IndexColumn,
     Key,
+    Numbering,
     Schema,
     Table,
     TableName,
     View,
 )
-from tableferry.sql import qualified
+from tableferry.sql import qualified, quote
 
 Connection: TypeAlias = adbc_driver_postgresql.dbapi.Connection
 
@@ -104,9 +107,87 @@ def inspect_target(connection: Connection, schema: str) -> Schema:
     nothing can be loaded into them."""
     with _unambiguous(connection) as version:
         found = relations(connection, schema, version)
+        types = UserTypes(connection, schema)
         views = rows(connection, _VIEWS.format(covered=covered(schema)))
-    tables = tuple(_table(relation) for relation in found if relation.own["kind"] != "m")
-    return Schema(tables, views=tuple(map(_view, views)))
+    tables = (
+        replace(
+            _table(relation), checks=(*_table(relation).checks, *_domain_checks(relation, types))
+        )
+        for relation in found
+        if relation.own["kind"] != "m"
+    )
+    return Schema(tuple(tables), views=tuple(map(_view, views)))
+
+
+def _domain_checks(relation: Relation, types: UserTypes) -> Iterator[Check]:
+    """What domains ask of the values of their columns."""
+    for column in relation.columns:
+        yield from types.checks(column["type"], column["name"])
+
+
+def numbered(
+    connection: Connection, schema: str, tables: Container[TableName]
+) -> dict[TableName, tuple[Numbering, ...]]:
+    """What numbers columns of these tables. Nothing is taken from a sequence."""
+    with _unambiguous(connection) as version:
+        found = relations(connection, schema, version)
+        numbering = sequences(connection, schema, found)
+        return {
+            relation.name: tuple(
+                _numbering(connection, relation, column["name"], numbering.get(column["sequence"]))
+                for column in relation.columns
+                if is_numbered(column)
+            )
+            for relation in found
+            if relation.name in tables
+        }
+
+
+def _numbering(
+    connection: Connection, relation: Relation, column: str, sequence: Sequence | None
+) -> Numbering:
+    if sequence is None or sequence.next_value is None:
+        return Numbering(column, None)
+    if sequence.step < 0:
+        # It goes away from the largest.
+        return Numbering(column, sequence.next_value)
+    query = f"SELECT max({quote(column)})::int8 AS n FROM {relation.source}"
+    return Numbering(column, sequence.next_value, rows(connection, query)[0]["n"])
+
+
+# What an expression of a verification alone is asked for in at most, of one table at once: a query
+# has at most 1,664 columns ("PostgreSQL Limits").
+_ASKED = 500
+
+
+def spelled(
+    connection: Connection, table: TableName, expressions: Iterable[Expression]
+) -> tuple[str, ...]:
+    """Each expression as EXPLAIN prints it, so as the planner has understood it; see
+    Session.spelled. Nothing is run: the planner works out constants, and that is all."""
+    given = list(expressions)
+    found: list[str] = []
+    with _unambiguous(connection):
+        for first in range(0, len(given), _ASKED):
+            asked = given[first : first + _ASKED]
+            listed = ", ".join(f"({x.text})::{x.type}" if x.type else f"({x.text})" for x in asked)
+            query = f"SELECT {listed} FROM ONLY {qualified(table)} WHERE false"
+            found += explained(connection, query)
+    return tuple(_with_collations(*each) for each in zip(given, found, strict=True))
+
+
+# The planner says nothing of them, and a name alone may come after one.
+_COLLATE = re.compile(
+    r"""'(?:[^']|'')*'|"(?:[^"]|"")*"|\bCOLLATE\s+("(?:[^"]|"")*"|[\w.]+)""", re.I
+)
+_NULL = re.compile(r"NULL(::.*)?")
+
+
+def _with_collations(given: Expression, printed: str) -> str:
+    if given.default and _NULL.fullmatch(printed):
+        return ""
+    named = [match[1] for match in _COLLATE.finditer(given.text) if match[1]]
+    return " COLLATE ".join([printed, *sorted(name.strip('"') for name in named)])
 
 
 @contextmanager
@@ -132,8 +213,8 @@ def _table(relation: Relation) -> Table:
     return Table(
         name=relation.name,
         columns=tuple(map(_column, relation.columns)),
-        primary_key=Key(tuple(primary["columns"]), primary["name"]) if primary else None,
-        uniques=tuple(Key(tuple(k["columns"]), k["name"]) for k in keys if k["type"] == "u"),
+        primary_key=_key(primary) if primary else None,
+        uniques=tuple(_key(key) for key in keys if key["type"] == "u"),
         foreign_keys=tuple(_foreign_key(key) for key in keys if key["type"] == "f"),
         checks=tuple(
             Check(key["expression"], key["name"], valid=key["valid"])
@@ -157,11 +238,6 @@ def _carried(
     enforced = {key["name"] for key in relation.constraints if key["enforced"]}
     indexes = {index["name"] for index in relation.indexes if losses.is_kept(index)}
     periods = {key["name"] for key in relation.constraints if key["period"]}
-    domains = [
-        check
-        for column in relation.columns
-        for check in types.checks(column["type"], column["name"])
-    ]
     return replace(
         table,
         columns=tuple(
@@ -175,7 +251,10 @@ def _carried(
         foreign_keys=tuple(
             key for key in table.foreign_keys if key.name in enforced and key.name not in periods
         ),
-        checks=(*(check for check in table.checks if check.name in enforced), *domains),
+        checks=(
+            *(check for check in table.checks if check.name in enforced),
+            *_domain_checks(relation, types),
+        ),
         indexes=tuple(index for index in table.indexes if index.name in indexes),
         identity=identity,
     )
@@ -193,6 +272,10 @@ def _column(row: Row) -> Column:
     )
 
 
+def _key(row: Row) -> Key:
+    return Key(tuple(row["columns"]), row["name"], tuple(losses.clauses_of_key(row)))
+
+
 def _index(row: Row) -> Index:
     terms = zip(row["columns"], row["descending"], row["expressions"], strict=True)
     return Index(
@@ -200,6 +283,7 @@ def _index(row: Row) -> Index:
         tuple(IndexColumn(*term) for term in terms),
         unique=row["unique"],
         where=row["condition"],
+        clauses=tuple(losses.clauses_of_index(row)),
     )
 
 
@@ -213,6 +297,7 @@ def _foreign_key(key: Row) -> ForeignKey:
         key["deferred"],
         key["name"],
         valid=key["valid"],
+        clauses=tuple(losses.clauses_of_key(key)),
     )
 
 
@@ -229,8 +314,9 @@ def _identity(
     if sequence is not None and sequence.next_value is not None:
         return Identity(chosen["name"], sequence.next_value)
     if relation.own["readable"]:
-        return Identity(chosen["name"], after_largest(connection, relation, chosen["name"]))
-    return Identity(chosen["name"], 1)
+        following = after_largest(connection, relation, chosen["name"])
+        return Identity(chosen["name"], following, estimated=True)
+    return Identity(chosen["name"], 1, estimated=True)
 
 
 def _view(row: Row) -> View:
