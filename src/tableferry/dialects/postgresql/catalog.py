@@ -7,7 +7,6 @@ schema it means.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Container, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
@@ -16,7 +15,7 @@ from typing import TypeAlias
 import adbc_driver_postgresql.dbapi
 
 from tableferry.dialects.postgresql import losses
-from tableferry.dialects.postgresql.connection import explained, rows, set_all
+from tableferry.dialects.postgresql.connection import rows, set_all
 from tableferry.dialects.postgresql.ddl import literal
 from tableferry.dialects.postgresql.objects import objects_left_behind
 from tableferry.dialects.postgresql.scope import covered, not_of_extension
@@ -31,7 +30,6 @@ from tableferry.dialects.postgresql.usertypes import UserTypes
 from tableferry.model import (
     Check,
     Column,
-    Expression,
     ForeignKey,
     Identity,
     Index,
@@ -70,7 +68,7 @@ _VIEWS = (
 
 def inspect(connection: Connection, schema: str | None) -> Schema:
     """Everything that is covered: the one schema, or all that users have made."""
-    with _unambiguous(connection) as version:
+    with unambiguous(connection) as version:
         found = relations(connection, schema, version)
         types = UserTypes(connection, schema)
         numbering = sequences(connection, schema, found)
@@ -105,18 +103,20 @@ def _home(schemas: Iterable[str]) -> str:
 def inspect_target(connection: Connection, schema: str) -> Schema:
     """What stands in the schema that new tables go to. Materialised views are no tables there:
     nothing can be loaded into them."""
-    with _unambiguous(connection) as version:
+    with unambiguous(connection) as version:
         found = relations(connection, schema, version)
         types = UserTypes(connection, schema)
         views = rows(connection, _VIEWS.format(covered=covered(schema)))
-    tables = (
-        replace(
-            _table(relation), checks=(*_table(relation).checks, *_domain_checks(relation, types))
-        )
+    tables = tuple(
+        _with_domains(_table(relation), relation, types)
         for relation in found
         if relation.own["kind"] != "m"
     )
-    return Schema(tuple(tables), views=tuple(map(_view, views)))
+    return Schema(tables, views=tuple(map(_view, views)))
+
+
+def _with_domains(table: Table, relation: Relation, types: UserTypes) -> Table:
+    return replace(table, checks=(*table.checks, *_domain_checks(relation, types)))
 
 
 def _domain_checks(relation: Relation, types: UserTypes) -> Iterator[Check]:
@@ -129,7 +129,7 @@ def numbered(
     connection: Connection, schema: str, tables: Container[TableName]
 ) -> dict[TableName, tuple[Numbering, ...]]:
     """What numbers columns of these tables. Nothing is taken from a sequence."""
-    with _unambiguous(connection) as version:
+    with unambiguous(connection) as version:
         found = relations(connection, schema, version)
         numbering = sequences(connection, schema, found)
         return {
@@ -155,43 +155,8 @@ def _numbering(
     return Numbering(column, sequence.next_value, rows(connection, query)[0]["n"])
 
 
-# What an expression of a verification alone is asked for in at most, of one table at once: a query
-# has at most 1,664 columns ("PostgreSQL Limits").
-_ASKED = 500
-
-
-def spelled(
-    connection: Connection, table: TableName, expressions: Iterable[Expression]
-) -> tuple[str, ...]:
-    """Each expression as EXPLAIN prints it, so as the planner has understood it; see
-    Session.spelled. Nothing is run: the planner works out constants, and that is all."""
-    given = list(expressions)
-    found: list[str] = []
-    with _unambiguous(connection):
-        for first in range(0, len(given), _ASKED):
-            asked = given[first : first + _ASKED]
-            listed = ", ".join(f"({x.text})::{x.type}" if x.type else f"({x.text})" for x in asked)
-            query = f"SELECT {listed} FROM ONLY {qualified(table)} WHERE false"
-            found += explained(connection, query)
-    return tuple(_with_collations(*each) for each in zip(given, found, strict=True))
-
-
-# The planner says nothing of them, and a name alone may come after one.
-_COLLATE = re.compile(
-    r"""'(?:[^']|'')*'|"(?:[^"]|"")*"|\bCOLLATE\s+("(?:[^"]|"")*"|[\w.]+)""", re.I
-)
-_NULL = re.compile(r"NULL(::.*)?")
-
-
-def _with_collations(given: Expression, printed: str) -> str:
-    if given.default and _NULL.fullmatch(printed):
-        return ""
-    named = [match[1] for match in _COLLATE.finditer(given.text) if match[1]]
-    return " COLLATE ".join([printed, *sorted(name.strip('"') for name in named)])
-
-
 @contextmanager
-def _unambiguous(connection: Connection) -> Iterator[int]:
+def unambiguous(connection: Connection) -> Iterator[int]:
     """An empty search path for the length of the inspection; gives server_version_num. Where an
     error ends the transaction, the server puts the settings back itself."""
     settings = {"search_path": "", "jit": "off"}

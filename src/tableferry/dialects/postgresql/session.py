@@ -21,6 +21,7 @@ from tableferry.dialects.base import (
 from tableferry.dialects.postgresql import aside, catalog
 from tableferry.dialects.postgresql import connection as postgres
 from tableferry.dialects.postgresql.ddl import literal, rows_of
+from tableferry.dialects.postgresql.spelling import spelled
 from tableferry.dialects.postgresql.values import Reading, Texts, misfits, reading, storing, text_of
 from tableferry.errors import DatabaseError, MisfitFound, Refused
 from tableferry.model import (
@@ -283,7 +284,7 @@ class PostgresSession(TargetSession, Surveyor):
             return ()
         try:
             with postgres.errors(self._endpoint, f"table {table.name}"):
-                return catalog.spelled(self._connection, table.name, expressions)
+                return spelled(self._connection, table.name, expressions)
         except DatabaseError as error:
             if error.sqlstate[:2] not in _UNSUITABLE:
                 raise

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import fields, is_dataclass, replace
+from decimal import Decimal, InvalidOperation
 from typing import Any
 
 from tableferry.dialects.sqlite.types import affinity
@@ -32,7 +33,7 @@ def spelled(expression: Expression) -> str:
         return repr(node)
     if isinstance(node, syntax.Null):
         return ""
-    return repr(_kept(node, affinity(expression.type)))
+    return _kept(node, affinity(expression.type))
 
 
 def _plain(node: Any) -> Any:
@@ -43,38 +44,33 @@ def _plain(node: Any) -> Any:
         return tuple(map(_plain, node))
     if is_dataclass(node) and not isinstance(node, type):
         return replace(
-            node, **{part.name: _plain(getattr(node, part.name)) for part in fields(node)}
+            node, **{each.name: _plain(getattr(node, each.name)) for each in fields(node)}
         )
     return node
 
 
-def _kept(node: syntax.Node, affinity: str) -> syntax.Node:
-    """A constant, perhaps with its sign, as a column of this affinity keeps it."""
+def _kept(node: syntax.Node, affinity: str) -> str:
+    """A default; a constant, perhaps with its sign, as a column of this affinity keeps it."""
     match node:
         case syntax.Unary("-", syntax.Integer(number) | syntax.Real(number)):
-            value: float | int | str = -number
+            value = str(-number)
         case syntax.Unary("+", syntax.Integer(number) | syntax.Real(number)):
-            value = number
+            value = str(number)
         case syntax.Integer(number) | syntax.Real(number):
-            value = number
+            value = str(number)
         case syntax.String(text):
             value = text
+            if affinity not in _NUMBERS:
+                return repr(node)
         case _:
-            return node
-    if affinity in _NUMBERS:
-        try:
-            number = float(value)
-        except ValueError:
-            return syntax.String(str(value))
-        exact = isinstance(value, int) or not number.is_integer()
-        return (
-            syntax.Real(number)
-            if not isinstance(value, int) or (exact and abs(number) < 2**53)
-            else node
-        )
+            return repr(node)
     if affinity == "TEXT":
-        return syntax.String(str(value))
-    return node
+        return repr(syntax.String(value))
+    try:
+        exact = Decimal(value)
+    except InvalidOperation:
+        return repr(syntax.String(value))
+    return f"number {exact.normalize()}" if exact.is_finite() else repr(syntax.String(value))
 
 
 def _by_tokens(text: str) -> str:
