@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from tableferry import drift
 from tableferry.adoption import Adopted
 from tableferry.casts import Offers
-from tableferry.dialects.base import Session
+from tableferry.dialects.base import Dialect, Session
 from tableferry.expressions import Relation, Translator, Untranslatable, translator
 from tableferry.model import (
     Candidate,
@@ -90,7 +90,7 @@ def check_schema(
     listed = [each for standing in standings for each in drift.between(standing)]
     listed += _extra_tables(sides, selection)
     if selection == Selection():
-        listed += _views(plan, sides)
+        listed += _views(plan, sides, target)
     return SchemaCheck(drift.in_order(listed), tuple(_warnings(standings, plan, selection)))
 
 
@@ -174,13 +174,15 @@ def _extra_tables(sides: _Sides, selection: Selection) -> Iterator[Drift]:
             yield drift.extra_table(table)
 
 
-def _views(plan: Plan, sides: _Sides) -> Iterator[Drift]:
+def _views(plan: Plan, sides: _Sides, target: Dialect) -> Iterator[Drift]:
     """By their names alone."""
     there = [view.name.name for view in sides.target.views]
     wanted = [called(view.name, sides.source.home) for view in sides.source.views]
     known = set()
     for planned in plan.views:
-        found = counterpart(called(planned.source, sides.source.home), wanted, there)
+        own = called(planned.source, sides.source.home)
+        fitted = {target.fit_name(own), target.fit_name(fold(own))}.intersection(there)
+        found = next(iter(fitted), None) or counterpart(own, wanted, there)
         if found is None:
             yield drift.missing_view(str(planned.source), str(planned.target))
         else:

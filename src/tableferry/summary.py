@@ -286,7 +286,7 @@ def _drift(items: tuple[Drift, ...], *, verbose: bool) -> list[str]:
         return []
     listed = items if verbose else items[:_MOST_DRIFT]
     lines = [f"Schema drift: {_described(item)}" for item in listed]
-    counts = Counter(item.state for item in items)
+    counts: Counter[str] = Counter(item.state for item in items)
     words = {"missing": "missing", "different": "different", "extra": "only in the target"}
     total = ", ".join(f"{counts[state]:,} {word}" for state, word in words.items() if counts[state])
     more = " (--verbose lists all)" if len(listed) < len(items) else ""

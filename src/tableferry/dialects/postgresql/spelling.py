@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from decimal import Decimal
 
 from tableferry.dialects.postgresql.catalog import Connection, unambiguous
 from tableferry.dialects.postgresql.connection import explained
@@ -23,6 +24,12 @@ _COLLATE = re.compile(
     r"""'(?:[^']|'')*'|"(?:[^"]|"")*"|\bCOLLATE\s+("(?:[^"]|"")*"|[\w.]+)""", re.IGNORECASE
 )
 _NULL = re.compile(r"NULL(::.*)?")
+_NUMBER = re.compile(
+    r"""'(?P<quoted>-?\d+(?:\.\d+)?)'::(?:numeric|double\ precision|real|smallint|integer|bigint)\b
+    (?:\(\d+,\d+\))? | '(?:[^']|'')*' | "(?:[^"]|"")*"
+    | (?<![\w.])(?P<bare>\d+(?:\.\d+)?)(?![\w.])""",
+    re.VERBOSE,
+)
 
 
 def spelled(
@@ -40,8 +47,14 @@ def spelled(
 
 
 def _complete(given: Expression, printed: str) -> str:
-    """With the collations, of which the planner says nothing."""
+    """With the collations, of which the planner says nothing, and numbers as what they are: 0.0,
+    '0'::numeric and '0'::bigint are one where all around them is."""
     if given.default and _NULL.fullmatch(printed):
         return ""
     named = [match[1].strip('"') for match in _COLLATE.finditer(given.text) if match[1]]
-    return " COLLATE ".join([printed, *sorted(named)])
+    return " COLLATE ".join([_NUMBER.sub(_number, printed), *sorted(named)])
+
+
+def _number(match: re.Match[str]) -> str:
+    digits = match["quoted"] or match["bare"]
+    return f"{Decimal(digits).normalize():f}" if digits else match[0]

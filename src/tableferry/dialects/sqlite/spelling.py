@@ -43,9 +43,8 @@ def _plain(node: Any) -> Any:
     if isinstance(node, tuple):
         return tuple(map(_plain, node))
     if is_dataclass(node) and not isinstance(node, type):
-        return replace(
-            node, **{each.name: _plain(getattr(node, each.name)) for each in fields(node)}
-        )
+        names = [each.name for each in fields(node)]
+        return replace(node, **{name: _plain(getattr(node, name)) for name in names})
     return node
 
 
