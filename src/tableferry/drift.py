@@ -131,7 +131,8 @@ def _columns(standing: Standing) -> Iterator[Drift]:
         if name not in planned:
             required = _is_required(found, column)
             needs = required and column.default is None and name not in standing.numbered
-            text = column.declared + " NOT NULL" * required + ", and no default" * needs
+            declared = column.declared or "a column of no type"
+            text = declared + " NOT NULL" * required + ", and no default" * needs
             yield Drift(standing.name, "column", name, "extra", target=text)
 
 

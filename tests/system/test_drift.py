@@ -551,6 +551,7 @@ def test_into_sqlite(any_database: Server, tmp_path: Path) -> None:
     for old, new in IN_SQLITE:
         assert changed.count(old) == 1, old
         changed = changed.replace(old, new)
+    changed += "UPDATE children SET following = parent + 1;"
     altered = sqlite_file(tmp_path / "altered.db", changed)
     assert drift(any_database.url, sqlite_url(altered)) == {
         *IN_SQLITE.values(),
