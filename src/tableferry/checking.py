@@ -74,7 +74,7 @@ class TableCheck:
         self._observe = observe
         self._looking = looking
         self._done = done
-        self._pairs, self._unmatched, self.beside = pair_columns(ends, *tables)
+        self._pairs, self._unmatched = pair_columns(ends, *tables)
         # Set when a value did not fit strictly: then other storage classes are taken by their
         # text, as the migration does where it has to.
         self._merging = False

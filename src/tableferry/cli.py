@@ -335,7 +335,8 @@ def _exit_code(arguments: Arguments, ending: Ending) -> int:
         return ending.exit_code
     if isinstance(ending, PlanOutcome):
         return EXIT_VERIFIED
-    if not ending.fine or (arguments.strict and (ending.left_behind or ending.violations)):
+    beside = ending.left_behind or ending.violations or ending.drift
+    if not ending.fine or (arguments.strict and beside):
         return EXIT_DIFFERENCES
     return EXIT_VERIFIED
 

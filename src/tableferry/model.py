@@ -90,6 +90,8 @@ class Key:
 
     columns: tuple[str, ...]
     name: str = ""
+    # What else its definition says that no plan carries, such as "NULLS NOT DISTINCT".
+    clauses: tuple[str, ...] = field(default=(), compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +105,7 @@ class ForeignKey:
     name: str = ""
     # Whether it was proven for all rows: one that is NOT VALID holds for new rows only.
     valid: bool = field(default=True, compare=False)
+    clauses: tuple[str, ...] = field(default=(), compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +117,16 @@ class Check:
     # The domain that it stems from: it holds for the column because that is of the domain.
     domain: str = ""
     valid: bool = field(default=True, compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Expression:
+    """An expression over a table's columns, and the type that its value becomes: that of its
+    column, where it is a default or generates one."""
+
+    text: str
+    type: str = ""
+    default: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,6 +147,8 @@ class Index:
     columns: tuple[IndexColumn, ...]
     unique: bool = False
     where: str = ""
+    # See Key.clauses.
+    clauses: tuple[str, ...] = field(default=(), compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,6 +159,21 @@ class Identity:
     column: str
     next_value: int
     reuses: bool = field(default=False, compare=False)
+    # The next value is no more than what comes after the largest: its sequence may not be read.
+    estimated: bool = field(default=False, compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Numbering:
+    """What numbers a column of a target: ``next_value`` is what the next insert would get, None
+    where this role may not ask; ``largest`` is the largest value that is there, None where there
+    is none. ``natural``: every such column numbers itself, whoever wants it or not, and no number
+    that is there is given again."""
+
+    column: str
+    next_value: int | None
+    largest: int | None = None
+    natural: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -588,6 +618,42 @@ class DifferingRows:
         return self.changed + self.missing + self.extra
 
 
+# What of a schema may drift, by the names that objects left behind have as well.
+DriftOf: TypeAlias = Literal[
+    "table",
+    "column",
+    "primary key",
+    "unique constraint",
+    "index",
+    "foreign key",
+    "check",
+    "not null",
+    "default",
+    "generated column",
+    "identity",
+    "collation",
+    "view",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Drift:
+    """One thing in which the target's schema is another than a migration would make of the
+    source's: ``missing`` in the target, ``different`` there, or ``extra`` there.
+
+    ``table`` is the source's, or the target's where the source has none such. ``source`` says in
+    the target's terms what would be made of the source's, ``target`` what stands there; "" where
+    there is nothing.
+    """
+
+    table: str
+    what: DriftOf
+    name: str
+    state: Literal["missing", "different", "extra"]
+    source: str = ""
+    target: str = ""
+
+
 @dataclass(frozen=True, slots=True)
 class TableOutcome:
     """What became of one table, as the summary and the report show it."""
@@ -665,6 +731,8 @@ class Outcome:
     left_behind: tuple[LeftBehind, ...] = ()
     views: tuple[ViewPlan, ...] = ()
     violations: tuple[Violation, ...] = ()
+    # Of a verification alone: a verdict apart from that on the data.
+    drift: tuple[Drift, ...] = ()
     warnings: tuple[str, ...] = ()
     # Seconds of wall time by phase; "total" is the whole run.
     timings: dict[str, float] = field(default_factory=dict)

@@ -41,13 +41,12 @@ ColumnPair = tuple[Column, Column, Candidate]
 
 def pair_columns(
     ends: Ends, mine: Table, theirs: Table
-) -> tuple[list[ColumnPair], tuple[Difference, ...], tuple[str, ...]]:
-    """Columns of one name with the kind to compare them as; those that the target lacks, which is
-    a difference; and the names of those that it has beside, as an application may."""
+) -> tuple[list[ColumnPair], tuple[Difference, ...]]:
+    """Columns of one name with the kind to compare them as; and those that the target lacks, which
+    is a difference. What it has beside is drift (drift.py)."""
     pairs: list[ColumnPair] = []
     unmatched = []
     there = {column.name: column for column in theirs.columns}
-    left = dict(there)
     own = [column.name for column in mine.columns]
     names = column_names(mine, Destination(ends.target_dialect, ""))
     lower = column_names(mine, Destination(ends.target_dialect, "", lower=True))
@@ -59,9 +58,8 @@ def pair_columns(
         if other is None:
             unmatched.append(_unmatched(mine, "missing", column))
             continue
-        left.pop(other.name, None)
         pairs.append((column, other, _common_candidate(ends, mine, column, other)))
-    return pairs, tuple(unmatched), tuple(left)
+    return pairs, tuple(unmatched)
 
 
 def _unmatched(table: Table, what: Literal["missing", "extra"], column: Column) -> Difference:

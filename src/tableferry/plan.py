@@ -51,6 +51,8 @@ class Known:
     disagreeing: Mapping[TableName, frozenset[str]] = field(default_factory=dict)
     # Tables that an application has made in the target, by the source's names.
     adopted: Mapping[TableName, Adopted] = field(default_factory=dict)
+    # Tables that are there under names which the plan is to take over, and nothing else of them.
+    named: Mapping[TableName, Adopted] = field(default_factory=dict)
 
 
 def make_plan(schema: Schema, offering: Offers, destination: Destination, known: Known) -> Plan:
@@ -65,21 +67,24 @@ def make_plan(schema: Schema, offering: Offers, destination: Destination, known:
     if surveys:
         _let_partners_follow(schema, offers, choices, surveys)
     new = [table for table in schema.tables if table.name not in known.adopted]
-    names = Names(destination, (adopted.table.name.name for adopted in known.adopted.values()))
-    tables = {name: adopted.table.name for name, adopted in known.adopted.items()}
+    there = {**known.named, **known.adopted}
+    names = Names(destination, (standing.table.name.name for standing in there.values()))
+    tables = {name: standing.table.name for name, standing in there.items()}
     for table in new:
-        given = names.give(called(table.name, schema.home))
-        tables[table.name] = TableName(destination.schema, given)
+        if table.name not in tables:
+            given = names.give(called(table.name, schema.home))
+            tables[table.name] = TableName(destination.schema, given)
     columns = {t.name: column_names(t, destination) for t in new}
-    for name, there in known.adopted.items():
-        columns[name] = {mine: theirs.name for mine, theirs in there.columns.items()}
+    for name, standing in there.items():
+        found = {mine: theirs.name for mine, theirs in standing.columns.items()}
+        columns[name] = {**columns.get(name, {}), **found}
     crossing = _Crossing(offering, destination.schema, tables, columns)
     untouched = {str(name) for name in known.adopted}
     left = [item for item in schema.left_behind if item.table not in untouched]
     plans = []
     relations: dict[TableName, Relation] = {}
     types = _types(schema, offering, destination)
-    structure = Structure(offering, _kept_types(schema, destination))
+    structure = Structure(offering, kept_types(schema, destination))
     for table in schema.tables:
         candidates = tuple(
             offer[choice]
@@ -335,7 +340,7 @@ def _types(schema: Schema, offering: Offers, destination: Destination) -> tuple[
     )
 
 
-def _kept_types(schema: Schema, destination: Destination) -> frozenset[str]:
+def kept_types(schema: Schema, destination: Destination) -> frozenset[str]:
     """Those that are called the same in the target, in every way they may be written."""
     kept = [made.name for made in schema.types if made.name.schema == destination.schema]
     return frozenset(

@@ -68,7 +68,7 @@ def load_rejects(
             raise Refused(f"{target} has no table {mine.name}.", hint="Migrate it first.")
         rules = parse_all(options.casts, dialects[1])
         Offers(*dialects, rules).require_matches(Schema((mine,)))
-        pairs, unmatched, _ = pair_columns(Ends(source, target, *dialects, rules), mine, theirs)
+        pairs, unmatched = pair_columns(Ends(source, target, *dialects, rules), mine, theirs)
         if unmatched:
             raise Refused(f"Table {mine.name} has not the same columns on both sides.")
         writer.prepare_load()

@@ -61,6 +61,7 @@ def of_outcome(outcome: Outcome) -> dict[str, Any]:
             asdict(violation) | {"examples": [dict(row) for row in violation.examples]}
             for violation in outcome.violations
         ],
+        "drift": [asdict(drift) for drift in outcome.drift],
         "warnings": list(outcome.warnings),
         "timeline": [_span(span) for span in outcome.timeline],
     }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from itertools import groupby
 
@@ -12,6 +13,7 @@ from rich.text import Text
 from tableferry.model import (
     Difference,
     DifferingRows,
+    Drift,
     LeftBehind,
     Outcome,
     PlanOutcome,
@@ -38,6 +40,7 @@ _ENDS = {
 _MOST_DIFFERENCES = 20
 _MOST_LEFT_BEHIND = 8
 _MOST_RENAMED = 8
+_MOST_DRIFT = 20
 
 
 def show(outcome: Outcome, console: Console, *, verbose: bool = False) -> None:
@@ -52,6 +55,8 @@ def show(outcome: Outcome, console: Console, *, verbose: bool = False) -> None:
     for violation in outcome.violations:
         _say(console, _violation(violation), "yellow")
     for line in _left_behind(outcome.left_behind, verbose=verbose):
+        _say(console, line, "yellow")
+    for line in _drift(outcome.drift, verbose=verbose):
         _say(console, line, "yellow")
     for warning in outcome.warnings:
         _say(console, warning, "yellow")
@@ -273,6 +278,30 @@ def _left_behind(items: tuple[LeftBehind, ...], *, verbose: bool) -> list[str]:
     if lines:
         lines.append("Reasons stand in the report (--report FILE) and under --verbose.")
     return lines
+
+
+def _drift(items: tuple[Drift, ...], *, verbose: bool) -> list[str]:
+    """What is missing first; then how many there are of each."""
+    if not items:
+        return []
+    listed = items if verbose else items[:_MOST_DRIFT]
+    lines = [f"Schema drift: {_described(item)}" for item in listed]
+    counts: Counter[str] = Counter(item.state for item in items)
+    words = {"missing": "missing", "different": "different", "extra": "only in the target"}
+    total = ", ".join(f"{counts[state]:,} {word}" for state, word in words.items() if counts[state])
+    more = " (--verbose lists all)" if len(listed) < len(items) else ""
+    return [*lines, f"Schema drift: {total}{more}."]
+
+
+def _described(item: Drift) -> str:
+    alone = item.table == item.name
+    place = f"{item.what} {item.name}" if alone else f"{item.table}, {item.what} {item.name}"
+    match item.state:
+        case "missing":
+            return f"missing in the target: {place}: {item.source}"
+        case "extra":
+            return f"only in the target: {place}: {item.target}"
+    return f"{place}: {item.source} would be made of the source, {item.target} is in the target"
 
 
 def _name(item: LeftBehind) -> str:

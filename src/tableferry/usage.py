@@ -67,7 +67,7 @@ What is shown:
   --max-differences N
                      how many differences of a table are listed [default: 100]
   --report FILE      write a report, .json or .html, or - for JSON on standard output
-  --strict           objects left behind count as differences (exit 1)
+  --strict           objects left behind and schema drift count as differences (exit 1)
   --yes              answer every question with yes
   --quiet            say nothing but errors
   --verbose          say more

@@ -15,7 +15,7 @@ from tableferry.checking import Looking, TableCheck
 from tableferry.dialects import dialect_of
 from tableferry.dialects.base import Endpoint
 from tableferry.events import Observer
-from tableferry.model import MAX_LISTED, Difference, Outcome, Schema, Table, TableName, TableOutcome
+from tableferry.model import MAX_LISTED, Difference, Outcome, Table, TableName, TableOutcome
 from tableferry.pairing import Ends, table_like
 from tableferry.running import (
     Clock,
@@ -26,6 +26,7 @@ from tableferry.running import (
     started_executor,
     status_of,
 )
+from tableferry.schema_check import check_schema
 from tableferry.selection import Selection
 from tableferry.versions import versions
 
@@ -67,9 +68,9 @@ def verify(
             mine.require_readable(schema.tables)
             Offers(*dialects, rules).require_matches(schema)
             found = theirs.inspect_target()
+            checked = check_schema(ends, (everything, found), theirs, options.selection)
         looking = Looking(options.listed, options.sample)
         outcomes: dict[TableName, TableOutcome] = {}
-        beside: list[str] = []
         with clock.phase("verify"):
             size = sum(table.size for table in schema.tables)
             executor = stack.enter_context(started_executor(size, options.workers, observe))
@@ -81,7 +82,6 @@ def verify(
                     continue
                 done = partial(outcomes.__setitem__, table.name)
                 check = TableCheck(ends, (table, other), jobs, observe, looking, done)
-                beside += [f"{other.name}.{column}" for column in check.beside]
                 check.begin(mine, theirs)
             jobs.run()
         for hold in holds:
@@ -93,7 +93,8 @@ def verify(
             source=str(source),
             target=str(target),
             tables=tables,
-            warnings=_not_compared(tables, found, beside),
+            drift=checked.drift,
+            warnings=checked.warnings,
             timings=clock.timings(),
             versions=versions(),
             started=clock.started,
@@ -112,12 +113,3 @@ def _absent(table: Table, rows: int) -> TableOutcome:
         target_rows=0,
         differences=(Difference(str(table.name), "missing", (), source="the whole table"),),
     )
-
-
-def _not_compared(
-    tables: tuple[TableOutcome, ...], theirs: Schema, columns: list[str]
-) -> tuple[str, ...]:
-    compared = {table.target for table in tables}
-    extra = [str(table.name) for table in theirs.tables if str(table.name) not in compared]
-    extra += columns
-    return (f"Only in the target, not compared: {', '.join(extra)}",) if extra else ()

@@ -23,6 +23,8 @@ from tests.system.support import (
     with_report,
 )
 
+import tableferry
+
 DOCS = Path(__file__).parents[2] / "docs"
 
 
@@ -37,6 +39,13 @@ def carried(database: Server, source: str, target: str) -> Run:
     assert run.code == 0, run.err
     assert run.report["status"] == "verified"
     return run
+
+
+def require_no_drift(source: str, target: str) -> None:
+    """A verification alone finds what a migration has made to be what it would make."""
+    outcome = tableferry.verify(source, target)
+    assert outcome.verified
+    assert outcome.drift == ()
 
 
 def through_postgresql(source: Path, database: Server) -> tuple[Path, Run, Run]:
@@ -94,6 +103,8 @@ def test_sqlite_comes_back(database: Server, name: str, tmp_path: Path) -> None:
     reports = there.report, again.report
     assert trips.sqlite_differences(source, back, *reports) == {}
     assert sqlite_schemas.schema_differences(source, back, *reports) == {}
+    require_no_drift(sqlite_url(source), database.url)
+    require_no_drift(database.url, sqlite_url(back))
 
 
 @pytest.mark.parametrize(
@@ -111,6 +122,21 @@ def test_postgresql_comes_back(
     urls = database.url, other_database.url
     assert trips.postgres_differences(*urls, *reports) == {}
     assert postgresql_schemas.schema_differences(*urls, *reports) == {}
+    require_no_drift(database.url, sqlite_url(tmp_path / "middle.db"))
+    require_no_drift(sqlite_url(tmp_path / "middle.db"), other_database.url)
+
+
+@needs_shared
+def test_no_drift_between_two_of_a_kind(any_database: Server, tmp_path: Path) -> None:
+    pagila(any_database)
+    source = Path(shutil.copyfile(SHARED / "northwind.sqlite", tmp_path / "northwind.db"))
+    with servers.fresh_database(any_database) as target:
+        for ends in (
+            (any_database.url, target.url),
+            (sqlite_url(source), sqlite_url(tmp_path / "copy.db")),
+        ):
+            assert tableferry.migrate(*ends).verified
+            require_no_drift(*ends)
 
 
 SCRIPT = """

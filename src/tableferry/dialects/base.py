@@ -16,11 +16,13 @@ from tableferry.model import (
     Candidate,
     Check,
     Column,
+    Expression,
     ForeignKey,
     Index,
     Key,
     Kind,
     LeftBehind,
+    Numbering,
     Range,
     ReadColumn,
     Restoration,
@@ -99,6 +101,17 @@ class Session(ABC):
     def inspect_target(self) -> Schema:
         """What stands where new tables go, just as it is; nothing in it is left behind."""
         return self.inspect()
+
+    @abstractmethod
+    def numbered(self, tables: Iterable[Table]) -> Mapping[TableName, tuple[Numbering, ...]]:
+        """What numbers columns of a target's tables, of which nothing is taken."""
+
+    @abstractmethod
+    def spelled(self, table: Table, expressions: Sequence[Expression]) -> tuple[str | None, ...]:
+        """Each expression over a target's table in this database's own spelling, so that two are
+        spelled alike where it takes them for one; "" for a default that is none but NULL. None
+        where it makes no sense for this table. Nothing is written, and no row is read: only what
+        is on the lists of expressions may be asked."""
 
     @abstractmethod
     def require_readable(self, tables: Iterable[Table]) -> None:

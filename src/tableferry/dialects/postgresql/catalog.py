@@ -7,7 +7,7 @@ schema it means.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import TypeAlias
@@ -35,12 +35,13 @@ from tableferry.model import (
     Index,
     IndexColumn,
     Key,
+    Numbering,
     Schema,
     Table,
     TableName,
     View,
 )
-from tableferry.sql import qualified
+from tableferry.sql import qualified, quote
 
 Connection: TypeAlias = adbc_driver_postgresql.dbapi.Connection
 
@@ -67,7 +68,7 @@ _VIEWS = (
 
 def inspect(connection: Connection, schema: str | None) -> Schema:
     """Everything that is covered: the one schema, or all that users have made."""
-    with _unambiguous(connection) as version:
+    with unambiguous(connection) as version:
         found = relations(connection, schema, version)
         types = UserTypes(connection, schema)
         numbering = sequences(connection, schema, found)
@@ -102,15 +103,60 @@ def _home(schemas: Iterable[str]) -> str:
 def inspect_target(connection: Connection, schema: str) -> Schema:
     """What stands in the schema that new tables go to. Materialised views are no tables there:
     nothing can be loaded into them."""
-    with _unambiguous(connection) as version:
+    with unambiguous(connection) as version:
         found = relations(connection, schema, version)
+        types = UserTypes(connection, schema)
         views = rows(connection, _VIEWS.format(covered=covered(schema)))
-    tables = tuple(_table(relation) for relation in found if relation.own["kind"] != "m")
+    tables = tuple(
+        _with_domains(_table(relation), relation, types)
+        for relation in found
+        if relation.own["kind"] != "m"
+    )
     return Schema(tables, views=tuple(map(_view, views)))
 
 
+def _with_domains(table: Table, relation: Relation, types: UserTypes) -> Table:
+    return replace(table, checks=(*table.checks, *_domain_checks(relation, types)))
+
+
+def _domain_checks(relation: Relation, types: UserTypes) -> Iterator[Check]:
+    """What domains ask of the values of their columns."""
+    for column in relation.columns:
+        yield from types.checks(column["type"], column["name"])
+
+
+def numbered(
+    connection: Connection, schema: str, tables: Container[TableName]
+) -> dict[TableName, tuple[Numbering, ...]]:
+    """What numbers columns of these tables. Nothing is taken from a sequence."""
+    with unambiguous(connection) as version:
+        found = relations(connection, schema, version)
+        numbering = sequences(connection, schema, found)
+        return {
+            relation.name: tuple(
+                _numbering(connection, relation, column["name"], numbering.get(column["sequence"]))
+                for column in relation.columns
+                if is_numbered(column)
+            )
+            for relation in found
+            if relation.name in tables
+        }
+
+
+def _numbering(
+    connection: Connection, relation: Relation, column: str, sequence: Sequence | None
+) -> Numbering:
+    if sequence is None or sequence.next_value is None:
+        return Numbering(column, None)
+    if sequence.step < 0:
+        # It goes away from the largest.
+        return Numbering(column, sequence.next_value)
+    query = f"SELECT max({quote(column)})::int8 AS n FROM {relation.source}"
+    return Numbering(column, sequence.next_value, rows(connection, query)[0]["n"])
+
+
 @contextmanager
-def _unambiguous(connection: Connection) -> Iterator[int]:
+def unambiguous(connection: Connection) -> Iterator[int]:
     """An empty search path for the length of the inspection; gives server_version_num. Where an
     error ends the transaction, the server puts the settings back itself."""
     settings = {"search_path": "", "jit": "off"}
@@ -132,8 +178,8 @@ def _table(relation: Relation) -> Table:
     return Table(
         name=relation.name,
         columns=tuple(map(_column, relation.columns)),
-        primary_key=Key(tuple(primary["columns"]), primary["name"]) if primary else None,
-        uniques=tuple(Key(tuple(k["columns"]), k["name"]) for k in keys if k["type"] == "u"),
+        primary_key=_key(primary) if primary else None,
+        uniques=tuple(_key(key) for key in keys if key["type"] == "u"),
         foreign_keys=tuple(_foreign_key(key) for key in keys if key["type"] == "f"),
         checks=tuple(
             Check(key["expression"], key["name"], valid=key["valid"])
@@ -157,11 +203,6 @@ def _carried(
     enforced = {key["name"] for key in relation.constraints if key["enforced"]}
     indexes = {index["name"] for index in relation.indexes if losses.is_kept(index)}
     periods = {key["name"] for key in relation.constraints if key["period"]}
-    domains = [
-        check
-        for column in relation.columns
-        for check in types.checks(column["type"], column["name"])
-    ]
     return replace(
         table,
         columns=tuple(
@@ -175,7 +216,10 @@ def _carried(
         foreign_keys=tuple(
             key for key in table.foreign_keys if key.name in enforced and key.name not in periods
         ),
-        checks=(*(check for check in table.checks if check.name in enforced), *domains),
+        checks=(
+            *(check for check in table.checks if check.name in enforced),
+            *_domain_checks(relation, types),
+        ),
         indexes=tuple(index for index in table.indexes if index.name in indexes),
         identity=identity,
     )
@@ -193,6 +237,10 @@ def _column(row: Row) -> Column:
     )
 
 
+def _key(row: Row) -> Key:
+    return Key(tuple(row["columns"]), row["name"], tuple(losses.clauses_of_key(row)))
+
+
 def _index(row: Row) -> Index:
     terms = zip(row["columns"], row["descending"], row["expressions"], strict=True)
     return Index(
@@ -200,6 +248,7 @@ def _index(row: Row) -> Index:
         tuple(IndexColumn(*term) for term in terms),
         unique=row["unique"],
         where=row["condition"],
+        clauses=tuple(losses.clauses_of_index(row)),
     )
 
 
@@ -213,6 +262,7 @@ def _foreign_key(key: Row) -> ForeignKey:
         key["deferred"],
         key["name"],
         valid=key["valid"],
+        clauses=tuple(losses.clauses_of_key(key)),
     )
 
 
@@ -229,8 +279,9 @@ def _identity(
     if sequence is not None and sequence.next_value is not None:
         return Identity(chosen["name"], sequence.next_value)
     if relation.own["readable"]:
-        return Identity(chosen["name"], after_largest(connection, relation, chosen["name"]))
-    return Identity(chosen["name"], 1)
+        following = after_largest(connection, relation, chosen["name"])
+        return Identity(chosen["name"], following, estimated=True)
+    return Identity(chosen["name"], 1, estimated=True)
 
 
 def _view(row: Row) -> View:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
@@ -87,6 +88,16 @@ def rows(connection: adbc_driver_postgresql.dbapi.Connection, query: str) -> lis
         cursor.execute(query)
         answer: list[dict[str, Any]] = cursor.fetch_arrow_table().to_pylist()
     return answer
+
+
+def explained(connection: adbc_driver_postgresql.dbapi.Connection, query: str) -> tuple[str, ...]:
+    """What EXPLAIN prints for each column of a query that brings no rows, which is not run."""
+    with connection.cursor() as cursor:
+        # The driver would make it a COPY, which takes no EXPLAIN.
+        cursor.adbc_statement.set_options(**{"adbc.postgresql.use_copy": "false"})
+        cursor.execute(f"EXPLAIN (VERBOSE, COSTS OFF, FORMAT JSON) {query}")
+        ((plan,),) = cursor.fetchall()
+    return tuple(json.loads(plan)[0]["Plan"]["Output"])
 
 
 @contextmanager

@@ -24,6 +24,40 @@ def is_kept(index: Row) -> bool:
     return bool(index["valid"]) and index["method"] in _PLAIN_METHODS
 
 
+def clauses_of_key(key: Row) -> Iterator[str]:
+    """What a key or foreign key says that no plan carries."""
+    if not key["nulls_distinct"]:
+        yield "NULLS NOT DISTINCT"
+    if key["included"]:
+        yield f"INCLUDE ({_listed(key['included'])})"
+    if key["period"]:
+        yield "WITHOUT OVERLAPS" if key["type"] != "f" else "PERIOD"
+    if key["match_full"]:
+        yield "MATCH FULL"
+    if key["set_columns"]:
+        yield f"SET ({_listed(key['set_columns'])})"
+    if key["deferrable"] and not (key["type"] == "f" and key["deferred"]):
+        yield "DEFERRABLE"
+    if not key["enforced"]:
+        yield "NOT ENFORCED"
+
+
+def clauses_of_index(index: Row) -> Iterator[str]:
+    if not index["valid"]:
+        yield "NOT VALID"
+    if index["method"] not in _PLAIN_METHODS:
+        yield f"USING {index['method']}"
+    if index["unique"] and not index["nulls_distinct"]:
+        yield "NULLS NOT DISTINCT"
+    if index["included"]:
+        yield f"INCLUDE ({_listed(index['included'])})"
+    if index["collations"] and not any(index["expressions"]):
+        # Of an expression the collation is a part of its text.
+        yield f"COLLATE {_listed(index['collations'])}"
+    if index["classes"]:
+        yield _listed(index["classes"])
+
+
 def of_tables(
     relations: Iterable[Relation], identities: Mapping[TableName, str]
 ) -> Iterator[LeftBehind]:

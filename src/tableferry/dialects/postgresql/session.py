@@ -21,11 +21,14 @@ from tableferry.dialects.base import (
 from tableferry.dialects.postgresql import aside, catalog
 from tableferry.dialects.postgresql import connection as postgres
 from tableferry.dialects.postgresql.ddl import literal, rows_of
+from tableferry.dialects.postgresql.spelling import spelled
 from tableferry.dialects.postgresql.values import Reading, Texts, misfits, reading, storing, text_of
 from tableferry.errors import DatabaseError, MisfitFound, Refused
 from tableferry.model import (
+    Expression,
     KeyRange,
     Kind,
+    Numbering,
     Range,
     ReadColumn,
     Restoration,
@@ -57,6 +60,8 @@ _NO_INDEX = {
     "enable_bitmapscan": "off",
 }
 _MAX_BIGINT = 2**63 - 1
+# What an expression may be refused for that makes no sense for the columns at hand (appendix A).
+_UNSUITABLE = ("22", "42", "0A", "54")
 # Milliseconds after which a statement under way notices that its worker is gone.
 _CLIENT_CHECK = 1_000
 
@@ -268,6 +273,27 @@ class PostgresSession(TargetSession, Surveyor):
     def inspect_target(self) -> Schema:
         with postgres.errors(self._endpoint):
             return catalog.inspect_target(self._connection, self._schema)
+
+    def numbered(self, tables: Iterable[Table]) -> Mapping[TableName, tuple[Numbering, ...]]:
+        names = frozenset(table.name for table in tables)
+        with postgres.errors(self._endpoint):
+            return catalog.numbered(self._connection, self._schema, names)
+
+    def spelled(self, table: Table, expressions: Sequence[Expression]) -> tuple[str | None, ...]:
+        if not expressions:
+            return ()
+        try:
+            with postgres.errors(self._endpoint, f"table {table.name}"):
+                return spelled(self._connection, table.name, expressions)
+        except DatabaseError as error:
+            if error.sqlstate[:2] not in _UNSUITABLE:
+                raise
+            # The driver has no way back from an error but to give up the transaction.
+            self.rollback()
+            self._begin()
+        if len(expressions) == 1:
+            return (None,)
+        return tuple(x for each in expressions for x in self.spelled(table, [each]))
 
     def require_readable(self, tables: Iterable[Table]) -> None:
         listed = ", ".join(

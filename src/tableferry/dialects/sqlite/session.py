@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -16,6 +16,7 @@ from tableferry.addresses import SqliteFile
 from tableferry.dialects.base import Batch, Decoded, Endpoint, Session, Surveyor
 from tableferry.dialects.sqlite import catalog
 from tableferry.dialects.sqlite import connection as sqlite
+from tableferry.dialects.sqlite.spelling import spelled
 from tableferry.dialects.sqlite.values import (
     HEADER_TYPES,
     Reading,
@@ -29,7 +30,9 @@ from tableferry.errors import DatabaseError, MisfitFound, TableferryError
 from tableferry.model import (
     Candidate,
     Exclusion,
+    Expression,
     KeyRange,
+    Numbering,
     Range,
     Scan,
     Schema,
@@ -81,6 +84,21 @@ class SqliteSession(Session, Surveyor):
     def inspect(self) -> Schema:
         with sqlite.errors(self._file):
             return catalog.inspect(self._connection)
+
+    def numbered(self, tables: Iterable[Table]) -> Mapping[TableName, tuple[Numbering, ...]]:
+        return {table.name: tuple(self._numbering(table)) for table in tables}
+
+    def _numbering(self, table: Table) -> Iterator[Numbering]:
+        identity = table.identity
+        if identity is None:
+            return
+        query = f"SELECT max({quote(identity.column)}) AS n FROM {quote(table.name.name)}"
+        with sqlite.errors(self._file, f"table {table.name}"):
+            ((largest,),) = sqlite.rows(self._connection, query, "n")
+        yield Numbering(identity.column, identity.next_value, largest, identity.reuses)
+
+    def spelled(self, table: Table, expressions: Sequence[Expression]) -> tuple[str | None, ...]:
+        return tuple(map(spelled, expressions))
 
     def require_readable(self, tables: Iterable[Table]) -> None:
         """Whoever may open the file may read all of it."""
