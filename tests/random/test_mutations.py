@@ -1,0 +1,217 @@
+"""A single random mutation of a migrated target is found, and named to the table, the row and the
+column; where nothing was changed, nothing is found.
+
+TABLEFERRY_MUTATIONS sets how many are made in each table and direction, and TABLEFERRY_REWRITES how
+often a database is written again without a change.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sqlite3
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from random import Random
+
+import pytest
+from tests import every_type, servers
+from tests.random.mutation_clients import PostgresClient, SqliteClient
+from tests.random.mutations import Expected, Table, mutate, shown
+from tests.servers import Server
+from tests.system.support import SHARED, needs_shared
+
+import tableferry
+from tableferry.model import Difference, Outcome
+
+_MUTATIONS = int(os.environ.get("TABLEFERRY_MUTATIONS", "3"))
+_REWRITES = int(os.environ.get("TABLEFERRY_REWRITES", "2"))
+# Every so many mutations the whole database is verified, and every so many once more after it was
+# undone.
+_WHOLE, _UNDONE = 10, 10
+
+_CHINOOK = (
+    *("Album", "Artist", "Customer", "Employee", "Genre", "Invoice", "InvoiceLine", "MediaType"),
+    *("Playlist", "PlaylistTrack", "Track"),
+)
+_TYPES = ("every_type", "every_keyless", "by_text", "by_pair", "keyless")
+_WAYS = ("to PostgreSQL", "to SQLite")
+
+# Ordinary values of ordinary types, with two keys that are no integer and with none.
+_ORDINARY = """
+CREATE TABLE keyless AS SELECT
+    (i % 40)::int8 AS whole, (i % 7 - 3)::int2 AS small, i % 3 = 0 AS yes, i / 7.0::float8 AS ratio,
+    (i / 8.0 + 0.1)::float4 AS single, (i * 1.37)::numeric(10,2) AS price, i / 4.0 AS amount,
+    (i * 10 ^ 15 + 0.5)::numeric(20,1) AS large, 'the words of row ' || i AS words,
+    ('Code ' || chr(64 + i % 26))::varchar(20) AS code, lpad(i::text, 3)::char(5) AS padded,
+    decode(md5(i::text), 'hex') AS picture, '2001-02-03'::date + i AS day,
+    '2001-02-03 04:05:06'::timestamp + i * interval '1 hour 1 microsecond' AS moment,
+    '2001-02-03 04:05:06+01'::timestamptz + i * interval '1 hour' AS zoned,
+    '04:05:06.5'::time + i * interval '1 second' AS hour, md5(i::text)::uuid AS id,
+    ('{"a":  ' || i || ', "b": [null, "X"]}')::json AS document,
+    ('{"a": ' || i || ', "b": [1.50, "X"]}')::jsonb AS kept_document,
+    i * interval '1 day 01:00' AS length, ARRAY[i, NULL, -i] AS numbers,
+    ('10.0.' || i % 250 || '.1/24')::inet AS network, int4range(i, i + 9) AS span
+FROM generate_series(1, 200) AS i;
+INSERT INTO keyless SELECT * FROM keyless WHERE whole < 3;
+INSERT INTO keyless DEFAULT VALUES;
+CREATE TABLE by_text AS SELECT 'Key' || row_number() OVER () AS key, k.* FROM keyless AS k;
+ALTER TABLE by_text ADD PRIMARY KEY (key);
+CREATE TABLE by_pair AS
+    SELECT n % 5 AS one, 'key' || n AS two, k.* FROM (
+        SELECT row_number() OVER () AS n, * FROM keyless) AS k;
+ALTER TABLE by_pair ADD PRIMARY KEY (one, two);
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """A source, and a target that was migrated from it and is changed by the client."""
+
+    source: str
+    target: str
+    client: PostgresClient | SqliteClient
+
+    def verify(self, *tables: str, workers: int = 1) -> Outcome:
+        return tableferry.verify(self.source, self.target, tables=tables, workers=workers)
+
+
+Pairs = Callable[[str, str], Pair]
+
+
+@pytest.fixture(scope="module")
+def pairs(
+    started: Callable[[str], Server], tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Pairs]:
+    """The pair of a way and a database, made when it is first asked for."""
+    with ExitStack() as stack:
+
+        @cache
+        def made(way: str, database: str) -> Pair:
+            server = stack.enter_context(servers.fresh_database(started(servers.EMBEDDED)))
+            folder = tmp_path_factory.mktemp("mutations")
+            file = folder / "file.db"
+            if database == "chinook":
+                shutil.copyfile(SHARED / "chinook.sqlite", file)
+                _migrated(f"sqlite:{file}", server.url)
+            else:
+                _create_types(server)
+                _migrated(server.url, f"sqlite:{file}")
+            if way == "to SQLite":
+                target = folder / "target.db"
+                _migrated(server.url, f"sqlite:{target}")
+                return Pair(server.url, f"sqlite:{target}", SqliteClient(target))
+            if database == "types":
+                server = stack.enter_context(servers.fresh_database(started(servers.EMBEDDED)))
+                _migrated(f"sqlite:{file}", server.url)
+            client = PostgresClient(server, _digits(file))
+            stack.callback(client.close)
+            return Pair(f"sqlite:{file}", server.url, client)
+
+        yield made
+
+
+def _migrated(source: str, target: str) -> None:
+    assert tableferry.migrate(source, target, workers=1).verified
+
+
+def _create_types(server: Server) -> None:
+    with server.connect() as connection:
+        made = every_type.create(connection, "public")
+        listed = ", ".join(column.name for column in made)
+        for statement in (
+            f"CREATE TABLE every_keyless AS SELECT {listed} FROM every_type",
+            f"INSERT INTO every_keyless SELECT {listed} FROM every_type WHERE id % 3 = 0",
+            *_ORDINARY.split(";\n"),
+        ):
+            connection.execute(statement.encode())
+
+
+def _digits(file: Path) -> list[tuple[str, str]]:
+    """Where SQLite keeps a number as text, its digits count."""
+    query = (
+        "SELECT t.name, c.name FROM sqlite_schema t, pragma_table_info(t.name) c "
+        "WHERE t.type = 'table' AND c.type LIKE 'NUMERIC\\_TEXT%' ESCAPE '\\'"
+    )
+    with closing(sqlite3.connect(file)) as connection:
+        return connection.execute(query).fetchall()
+
+
+def _each_table() -> Iterator[object]:
+    for way in _WAYS:
+        for name in _CHINOOK:
+            yield pytest.param(way, "chinook", name, marks=needs_shared, id=f"{name} {way}")
+        for name in _TYPES:
+            yield pytest.param(way, "types", name, id=f"{name} {way}")
+
+
+@pytest.mark.parametrize(("way", "database", "name"), list(_each_table()))
+def test_every_mutation_is_found_and_named(
+    pairs: Pairs, way: str, database: str, name: str
+) -> None:
+    """By their numbers: a way, a table and a number make the same mutation again."""
+    pair = pairs(way, database)
+    client = pair.client
+    table = client.table(name)
+    rows = client.rows(table)
+    missed = []
+    for number in range(_MUTATIONS):
+        mutation, expected = mutate(Random(f"{way} {name} {number}"), client, table, rows)
+        whole = number % _WHOLE == 0
+        outcome = pair.verify() if whole else pair.verify(name)
+        client.undo()
+        if wrong := _wrong(outcome, table, expected):
+            missed.append(f"{number}, {mutation.what}: {wrong}")
+        if number % _UNDONE == _UNDONE - 1 and (again := pair.verify(name)).status != "verified":
+            missed.append(f"{number}, undone: {_listed(again)}")
+    assert not missed, "\n".join(missed)
+    # As text, where NaN is itself.
+    assert str(client.rows(table)) == str(rows)
+
+
+def _listed(outcome: Outcome) -> str:
+    return str([of.differences for of in outcome.tables])
+
+
+def _wrong(outcome: Outcome, table: Table, expected: list[Expected]) -> str:
+    """What is not as it should be; "" where all is."""
+    differing = [of for of in outcome.tables if of.verdict != "verified"]
+    if outcome.status != "differences" or [of.source for of in differing] != [table.name]:
+        return f"{outcome.status}: {[of.source for of in differing]}"
+    left = list(expected)
+    for found in differing[0].differences:
+        one = next((one for one in left if _is(found, one, table)), None)
+        if one is None:
+            return f"{found} is none of {left}"
+        left.remove(one)
+    return f"not named: {left}" if left or differing[0].more_differences else ""
+
+
+def _is(found: Difference, expected: Expected, table: Table) -> bool:
+    columns = [table.columns[position] for position in table.key] or table.columns
+    values = [shown(column, value) for column, value in zip(columns, expected.row, strict=True)]
+    return (
+        (found.what, found.column, found.times, found.table)
+        == (expected.what, expected.column, expected.times, table.name)
+        and [name for name, _ in found.key] == [column.name for column in columns]
+        and all(value in (None, there) for value, (_, there) in zip(values, found.key, strict=True))
+        and (found.what != "changed" or found.source != found.target)
+    )
+
+
+@pytest.mark.parametrize("database", [pytest.param("chinook", marks=needs_shared), "types"])
+@pytest.mark.parametrize("way", _WAYS)
+def test_nothing_is_found_where_nothing_changed(pairs: Pairs, way: str, database: str) -> None:
+    pair = pairs(way, database)
+    names = _CHINOOK if database == "chinook" else _TYPES
+    for number in range(_REWRITES):
+        random = Random(f"{way} {database} {number}")
+        rewritten = []
+        for name in random.sample(names, 3):
+            table = pair.client.table(name)
+            rewritten.append((name, pair.client.rewrite(random, table)))
+        outcome = pair.verify(workers=random.choice([1, 2]))
+        assert outcome.verified, (rewritten, _listed(outcome))
