@@ -62,7 +62,7 @@ class PostgresClient(Client):
 
     def rows(self, table: Table) -> dict[int, Row]:
         places = {place: number for number, place in self._places[table.name].items()}
-        return {places[place]: row for place, row in self._read(table)}
+        return dict(sorted((places[place], row) for place, row in self._read(table)))
 
     def _read(self, table: Table, places: Sequence[str] | None = None) -> Iterator[tuple[str, Row]]:
         terms = [sql.SQL("t.{}::text").format(sql.Identifier(c.name)) for c in table.columns]
