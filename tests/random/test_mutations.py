@@ -156,26 +156,36 @@ def _wrong(outcome: Outcome, table: Table, expected: list[Expected]) -> str:
     differing = [of for of in outcome.tables if of.verdict != "verified"]
     if outcome.status != "differences" or [of.source for of in differing] != [table.name]:
         return f"{outcome.status}: {[of.source for of in differing]}"
+    of = differing[0]
     left = list(expected)
-    if any(found.what == "changed" for found in differing[0].differences) and not table.key:
-        left = [one for one in left if one.what != "missing"]
-    for found in differing[0].differences:
+    for found in of.differences:
         one = next((one for one in left if _is(found, one, table)), None)
         if one is None:
             return f"{found} is none of {left}"
         left.remove(one)
-    return f"not named: {left}" if left or differing[0].more_differences else ""
+    if any(map(_holds_not, of.differences)):
+        # What the source's type cannot hold ends the search: a row that is missing for it is not
+        # looked for.
+        left = [one for one in left if one.what != "missing" or not of.search_cut_short]
+    return f"not named: {left}" if len(left) != of.more_differences else ""
+
+
+def _holds_not(found: Difference) -> bool:
+    return "which cannot hold it" in found.source
 
 
 def _is(found: Difference, expected: Expected, table: Table) -> bool:
-    if not table.key and found.what == "changed":
-        # A value that the source's type cannot hold is named by its column alone.
-        return expected.what == "extra" and found.key == () and "cannot hold it" in found.source
     columns = [table.columns[position] for position in table.key] or table.columns
+    what, column = expected.what, expected.column
+    if what == "extra" and _holds_not(found):
+        # Such a value is named by itself; without a key, it is all that is said of its row.
+        if not table.key:
+            return (found.what, found.key) == ("changed", ()) and found.column != ""
+        what, column = "changed", found.column
     values = [shown(column, value) for column, value in zip(columns, expected.row, strict=True)]
     return (
         (found.what, found.column, found.times, found.table)
-        == (expected.what, expected.column, expected.times, table.name)
+        == (what, column, expected.times, table.name)
         and [name for name, _ in found.key] == [column.name for column in columns]
         and all(value in (None, there) for value, (_, there) in zip(values, found.key, strict=True))
         and (found.what != "changed" or found.source != found.target)
