@@ -13,6 +13,7 @@ import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
+from decimal import Decimal
 from functools import cache
 from pathlib import Path
 from random import Random
@@ -21,7 +22,7 @@ import pytest
 from tests import every_type, servers
 from tests.ordinary_types import ORDINARY_TABLES
 from tests.random.mutation_clients import PostgresClient, SqliteClient
-from tests.random.mutations import Expected, Table, mutate, shown
+from tests.random.mutations import Column, Expected, Mutation, Row, Table, Value, mutate, shown
 from tests.servers import Server
 from tests.system.support import SHARED, needs_shared
 
@@ -205,3 +206,52 @@ def test_nothing_is_found_where_nothing_changed(pairs: Pairs, way: str, database
             rewritten.append((name, pair.client.rewrite(random, table)))
         outcome = pair.verify(workers=random.choice([1, 2]))
         assert outcome.verified, (rewritten, _listed(outcome))
+
+
+def test_every_kind_of_mutation_is_drawn() -> None:
+    """Of a client that takes everything; what no client ever takes would be drawn in vain."""
+    types = ("integer", "double precision", "real", "numeric", "text", "bytea", "boolean")
+    moment = "timestamp with time zone"
+    columns = tuple(Column(f"c{i}", type_) for i, type_ in enumerate((*types, moment)))
+    moments = ("2024-02-29 12:30:00+00", "0044-03-15 00:00:00+00 BC")
+    rows: dict[int, Row] = {
+        0: (1, 0.5, 0.1, Decimal("1.10"), "Some words", b"a", True, moments[0]),
+        1: (2, -1.5, 1e9, Decimal(7), "others", b"", False, moments[1]),
+        2: (3, None, None, None, None, None, None, None),
+    }
+    drawn = set()
+    for key in ((), (0,)):
+        table = Table("t", columns, key)
+        for number in range(1_000):
+            mutation, expected = mutate(Random(number), _Memory(rows), table, rows)
+            assert expected
+            drawn.add(mutation.what)
+    assert drawn == {
+        *("deleted row", "doubled row", "inserted row", "swapped rows", "changed key"),
+        *(f"{what} of {c.name}" for c in columns for what in ("null", "other")),
+        *(f"flipped bit of {c.name}" for c in columns if c.type != "numeric"),
+        *(f"last digit of c{i}" for i in (0, 1, 2, 3, 7)),
+        *(f"storage class of {c.name}" for c in columns if c.type != "numeric"),
+        *("any digit of c7", "zone shift of c7", "case of c4", "case of c7"),
+        *("whitespace of c4", "whitespace of c7"),
+    }
+
+
+@dataclass(frozen=True, slots=True)
+class _Memory:
+    """A client of rows in memory."""
+
+    of: dict[int, Row]
+
+    def rows(self, table: Table) -> dict[int, Row]:
+        return self.of
+
+    def apply(self, table: Table, mutation: Mutation) -> list[Row]:
+        changed = [row for row in mutation.rows.values() if row is not None]
+        return [*changed, *mutation.added]
+
+    def undo(self) -> None:
+        pass
+
+    def same(self, column: Column, value: Value) -> object:
+        return type(value), value
