@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import re
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +15,7 @@ import psycopg
 import pytest
 from tests import servers
 from tests.servers import Server
-from tests.system.support import sqlite_url
+from tests.system.support import sqlite_file, sqlite_url
 
 import tableferry
 from tableferry.model import Outcome, TableOutcome
@@ -148,3 +148,83 @@ def test_every_case_has_its_rows() -> None:
         *(("TIMESTAMPTZ", "timestamptz"), ("JSONB_TEXT", "jsonb"), ("JSON_TEXT", "json")),
         *(("CHARACTER_TEXT(5)", "char(5)"), ("BOOLEAN", "boolean"), ("INTERVAL_TEXT", "interval")),
     }
+
+
+# Between two databases of one kind: a type, two values, and whether they are the same.
+IN_SQLITE = (
+    ("", "0.0", "-0.0", False),
+    ("", "1", "1.0", False),
+    ("", "'1'", "1", False),
+    ("", "1e2", "100.0", True),
+    ("DOUBLE", "0.0", "-0.0", True),
+    ("NUMERIC", "1", "1.0", True),
+    ("INTEGER", "1", "1.0", True),
+    ("INTEGER", "1", "1.5", False),
+    ("TIMESTAMP", "'2024-01-01T00:00'", "'2024-01-01 00:00:00'", False),
+    ("TIMESTAMPTZ", "'2024-01-01 01:00+01:00'", "'2024-01-01 00:00:00Z'", False),
+    ("TEXT", "'a'", "x'61'", False),
+    ("NUMERIC_TEXT", "'1.10'", "'1.1'", False),
+    ("JSONB_TEXT", """'{"a":1}'""", """'{"a": 1}'""", False),
+    ("TEXT", "'a'", "'a '", False),
+    ("TEXT", "''", "NULL", False),
+)
+IN_POSTGRESQL = (
+    ("numeric", "1.10", "1.1", False),
+    ("numeric", "1.10", "1.10", True),
+    ("numeric(10,2)", "1.1", "1.10", True),
+    ("float8", "'-0'", "0", True),
+    ("float8", "'NaN'", "'-NaN'", True),
+    ("float8", "0", "5e-324", False),
+    ("timestamptz", "'2024-01-01 01:00+01'", "'2024-01-01 00:00+00'", True),
+    ("timetz", "'12:00:00+01'", "'11:00:00+00'", False),
+    ("interval", "'1 mon'", "'30 days'", False),
+    ("interval", "'1 month'", "'1 mon'", True),
+    ("char(5)", "'a'", "'a  '", True),
+    ("text", "'a'", "'a '", False),
+    ("text", "''", "NULL", False),
+    ("json", """'{"a":1}'""", """'{"a": 1}'""", False),
+    ("jsonb", """'{"a":1}'""", """'{"a": 1}'""", True),
+    ("jsonb", "'1.0'", "'1.00'", False),
+    ("float8[]", "'{-0}'", "'{0}'", False),
+)
+
+
+def _differing(outcome: Outcome, cases: Sequence[tuple[str, str, str, bool]]) -> list[int]:
+    assert len(outcome.tables) == len(cases)
+    for table in outcome.tables:
+        if table.verdict != "verified":
+            _require_named(table)
+    found = _by_table(outcome)
+    return [i for i in range(len(cases)) if found[f"t{i}"].verdict != "verified"]
+
+
+def test_between_two_files(tmp_path: Path) -> None:
+    files = [
+        sqlite_file(
+            tmp_path / f"{side}.db",
+            ";".join(
+                f"CREATE TABLE t{i} (id INTEGER PRIMARY KEY, v {case[0]});"
+                f"INSERT INTO t{i} VALUES (7, {case[side]})"
+                for i, case in enumerate(IN_SQLITE)
+            ),
+        )
+        for side in (1, 2)
+    ]
+    wanted = [i for i, (*_, same) in enumerate(IN_SQLITE) if not same]
+    for one, other in (files, files[::-1]):
+        outcome = tableferry.verify(sqlite_url(one), sqlite_url(other), workers=1)
+        assert _differing(outcome, IN_SQLITE) == wanted
+
+
+def test_between_two_databases_of_postgresql(server: Server) -> None:
+    with servers.fresh_database(server) as one, servers.fresh_database(server) as other:
+        for side, database in ((1, one), (2, other)):
+            for i, case in enumerate(IN_POSTGRESQL):
+                database.run(
+                    f"CREATE TABLE t{i} (id int4 PRIMARY KEY, v {case[0]})",
+                    f"INSERT INTO t{i} VALUES (7, {case[side]})",
+                )
+        wanted = [i for i, (*_, same) in enumerate(IN_POSTGRESQL) if not same]
+        for ends in ((one.url, other.url), (other.url, one.url)):
+            outcome = tableferry.verify(*ends, workers=1)
+            assert _differing(outcome, IN_POSTGRESQL) == wanted
