@@ -179,9 +179,9 @@ def _is(found: Difference, expected: Expected, table: Table) -> bool:
     columns = [table.columns[position] for position in table.key] or table.columns
     what, column = expected.what, expected.column
     if what == "extra" and _holds_not(found):
-        # Such a value is named by itself; without a key, it is all that is said of its row.
-        if not table.key:
-            return (found.what, found.key) == ("changed", ()) and found.column != ""
+        # Such a value is named by itself; without a key, its column may be all that is said.
+        if found.key == ():
+            return not table.key and found.what == "changed" and found.column != ""
         what, column = "changed", found.column
     values = [shown(column, value) for column, value in zip(columns, expected.row, strict=True)]
     return (
