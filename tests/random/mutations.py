@@ -90,12 +90,17 @@ class Client(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Expected:
-    """One difference: ``row`` is the key's values or, without a key, all values of the row."""
+    """One difference: ``row`` is the key's values or, without a key, all values of the row, which
+    stands so many times in the source and in the target."""
 
     what: str
     row: Row
     column: str = ""
-    times: int = 1
+    stands: tuple[int, int] = (0, 0)
+
+    @property
+    def times(self) -> int:
+        return abs(self.stands[0] - self.stands[1]) or 1
 
 
 def mutate(
@@ -110,8 +115,7 @@ def mutate(
             after = client.apply(table, mutation)
         except ValueRefused:
             continue
-        before = [rows[number] for number in mutation.rows]
-        expected = _differences(client, table, before, after)
+        expected = _differences(client, table, rows, mutation, after)
         if expected:
             return mutation, expected
         client.undo()
@@ -119,19 +123,29 @@ def mutate(
 
 
 def _differences(
-    client: Client, table: Table, before: Sequence[Row], after: Sequence[Row]
+    client: Client,
+    table: Table,
+    rows: Mapping[int, Row],
+    mutation: Mutation,
+    after: Sequence[Row],
 ) -> list[Expected]:
     def same(row: Row) -> tuple[object, ...]:
         return tuple(client.same(c, v) for c, v in zip(table.columns, row, strict=True))
 
+    before = [rows[number] for number in mutation.rows]
     if table.key:
         return list(_differences_by_key(table, same, before, after))
-    sides = Counter(map(same, before)), Counter(map(same, after))
+    source = Counter(map(same, rows.values()))
+    target = source - Counter(map(same, before)) + Counter(map(same, after))
     example = {same(row): row for row in (*before, *after)}
     return [
-        Expected(what, example[row], times=times)
-        for what, only in (("missing", sides[0] - sides[1]), ("extra", sides[1] - sides[0]))
-        for row, times in only.items()
+        Expected(
+            "missing" if source[row] > target[row] else "extra",
+            example[row],
+            stands=(source[row], target[row]),
+        )
+        for row in example
+        if source[row] != target[row]
     ]
 
 
@@ -144,9 +158,9 @@ def _differences_by_key(
     ours, theirs = ({_key(table, same(row)): row for row in rows} for rows in (before, after))
     for key in ours.keys() | theirs.keys():
         if key not in theirs:
-            yield Expected("missing", _key(table, ours[key]))
+            yield Expected("missing", _key(table, ours[key]), stands=(1, 0))
         elif key not in ours:
-            yield Expected("extra", _key(table, theirs[key]))
+            yield Expected("extra", _key(table, theirs[key]), stands=(0, 1))
         else:
             pairs = zip(table.columns, same(ours[key]), same(theirs[key]), strict=True)
             for column, one, other in pairs:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import shutil
 import sqlite3
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
@@ -27,7 +28,7 @@ from tests.servers import Server
 from tests.system.support import SHARED, needs_shared
 
 import tableferry
-from tableferry.model import Difference, Outcome
+from tableferry.model import MAX_LISTED, Difference, DifferingRows, Outcome
 
 _MUTATIONS = int(os.environ.get("TABLEFERRY_MUTATIONS", "3"))
 _REWRITES = int(os.environ.get("TABLEFERRY_REWRITES", "2"))
@@ -164,29 +165,27 @@ def _wrong(outcome: Outcome, table: Table, expected: list[Expected]) -> str:
         if one is None:
             return f"{found} is none of {left}"
         left.remove(one)
-    if any(map(_holds_not, of.differences)):
-        # What the source's type cannot hold ends the search: a row that is missing for it is not
-        # looked for.
-        left = [one for one in left if one.what != "missing" or not of.search_cut_short]
-    return f"not named: {left}" if len(left) != of.more_differences else ""
-
-
-def _holds_not(found: Difference) -> bool:
-    return "which cannot hold it" in found.source
+    counts = Counter({"changed": len({one.row for one in expected if one.what == "changed"})})
+    for one in expected:
+        counts[one.what] += one.times if one.what != "changed" else 0
+    if of.differing != DifferingRows(counts["changed"], counts["missing"], counts["extra"]):
+        return f"{of.differing} is not {counts}"
+    if of.search_cut_short or (left and len(of.differences) < MAX_LISTED):
+        return f"not named: {left}"
+    return ""
 
 
 def _is(found: Difference, expected: Expected, table: Table) -> bool:
     columns = [table.columns[position] for position in table.key] or table.columns
     what, column = expected.what, expected.column
-    if what == "extra" and _holds_not(found):
-        # Such a value is named by itself; without a key, its column may be all that is said.
-        if found.key == ():
-            return not table.key and found.what == "changed" and found.column != ""
+    if what == "extra" and "which cannot hold it" in found.source:
+        # Of a row that only the target has, the value that the source could not have is named.
         what, column = "changed", found.column
     values = [shown(column, value) for column, value in zip(columns, expected.row, strict=True)]
     return (
         (found.what, found.column, found.times, found.table)
         == (what, column, expected.times, table.name)
+        and (found.what == "changed" or (found.in_source, found.in_target) == expected.stands)
         and [name for name, _ in found.key] == [column.name for column in columns]
         and all(value in (None, there) for value, (_, there) in zip(values, found.key, strict=True))
         and (found.what != "changed" or found.source != found.target)
