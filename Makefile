@@ -62,9 +62,10 @@ fuzz: env
 	.venv/bin/python -m tests.fuzz.run values -max_total_time=600
 	.venv/bin/python -m tests.fuzz.run gcfg -max_total_time=600
 
-# The random tables and databases at their full number.
+# The random tables, databases and mutations at their full number.
 nightly: env
 	TABLEFERRY_RANDOM_TABLES=2000 TABLEFERRY_RANDOM_TRIPS=200 \
+	    TABLEFERRY_MUTATIONS=1000 TABLEFERRY_REWRITES=100 \
 	    .venv/bin/python -m pytest -n 2 tests/random
 
 clean:

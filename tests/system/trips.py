@@ -198,7 +198,7 @@ def _allowance(column: ColumnTrip) -> Canonical:
     if column.numbers_as_text:
         return _by_number
     if column.spelled:
-        return _by_moment
+        return by_moment
     return _exactly
 
 
@@ -229,7 +229,7 @@ _MOMENT = re.compile(
 )
 
 
-def _by_moment(cell: Cell) -> object:
+def by_moment(cell: Cell) -> object:
     """Microseconds of a date or time by ISO 8601, in UTC where it has an offset."""
     storage, value = cell
     text = value.decode(errors="replace") if storage == "text" else ""
