@@ -21,12 +21,14 @@ from tableferry.dialects.sqlite.values import (
     Reading,
     TypedValues,
     joined,
+    packing_of,
     reading,
     typed_reading,
 )
 from tableferry.digest import row_hashes
 from tableferry.errors import DatabaseError, MisfitFound, TableferryError
 from tableferry.model import Candidate, Exclusion, Range, Scan, Schema, Table, TableName, ranges_at
+from tableferry.packing import MOST_ROW_BYTES
 from tableferry.rejects import Reject
 from tableferry.sql import quote
 
@@ -54,6 +56,8 @@ class SqliteSession(Session, Surveyor):
         assert isinstance(endpoint.address, SqliteFile)
         self._path = endpoint.address.path
         self._connection = sqlite.open_reader(self._path)
+        # Asked for when rows are first read.
+        self._encoding: str | None = None
 
     def close(self) -> None:
         self._connection.close()
@@ -109,9 +113,7 @@ class SqliteSession(Session, Surveyor):
         if scan.rejecting:
             yield from self._read_rejecting(scan, part)
             return
-        readings = [reading(column) for column in scan.columns]
-        for arrays in self._stream(scan, part, readings):
-            decoded = [r.decode(a) for r, a in zip(readings, arrays, strict=True)]
+        for decoded in self._decoded(scan, part):
             bad = [
                 column.column.name
                 for column, values in zip(scan.columns, decoded, strict=True)
@@ -121,6 +123,32 @@ class SqliteSession(Session, Surveyor):
                 raise MisfitFound(f"{scan.table}: values do not fit", table=scan.table, columns=bad)
             respelled = tuple((i, d.respelled) for i, d in enumerate(decoded) if d.respelled)
             yield Batch(tuple(values.array for values in decoded), respelled)
+
+    def _decoded(self, scan: Scan, part: Range) -> Iterator[list[Decoded]]:
+        readings = [reading(column) for column in scan.columns]
+        packing = packing_of(readings) if self._may_pack(scan) else None
+        others = ""
+        if packing is not None:
+            left_out = False
+            for arrays in self._stream(scan, part, packing.readings):
+                decoded = packing.decode(arrays)
+                left_out |= len(decoded[0].array) < len(arrays[0][0])
+                yield decoded
+            if not left_out:
+                return
+            others = packing.separated
+        for arrays in self._stream(scan, part, readings, others):
+            yield [r.decode(a) for r, a in zip(readings, arrays, strict=True)]
+
+    def _may_pack(self, scan: Scan) -> bool:
+        """Whether rows are short, and bytes are what they are in text."""
+        if scan.long_columns or scan.row_bytes > MOST_ROW_BYTES:
+            return False
+        if self._encoding is None:
+            query = "SELECT encoding AS e FROM pragma_encoding"
+            with sqlite.errors(self._path):
+                self._encoding = str(sqlite.rows(self._connection, query, "e")[0][0])
+        return self._encoding == "UTF-8"
 
     def _read_rejecting(self, scan: Scan, part: Range) -> Iterator[Batch]:
         for values in self.survey(scan, part):
@@ -149,9 +177,10 @@ class SqliteSession(Session, Surveyor):
             yield tuple(TypedValues(values) for values in arrays)
 
     def _stream(
-        self, scan: Scan, part: Range, readings: Sequence[Reading]
+        self, scan: Scan, part: Range, readings: Sequence[Reading], only: str = ""
     ) -> Iterator[list[list[pa.Array]]]:
-        """The rows of a range, batch by batch, as one list of arrays a column."""
+        """The rows of a range, batch by batch, as one list of arrays a reading; ``only``: those
+        that meet a condition."""
         guards = [r.guard for r in readings if r.guard]
         with self._translating(scan):
             if scan.long_columns and not scan.locator:
@@ -159,7 +188,7 @@ class SqliteSession(Session, Surveyor):
                 scan = replace(scan, row_bytes=self._longest_row(scan))
             for segment in self._segments(scan, part):
                 statements = [
-                    self._batches(scan, _select(scan, segment, group, guards), group)
+                    self._batches(scan, _select(scan, segment, group, (guards, only)), group)
                     for group in _groups(readings)
                 ]
                 with self._mapped():
@@ -298,12 +327,16 @@ def _groups(readings: Sequence[Reading]) -> list[list[Reading]]:
     return groups
 
 
-def _select(scan: Scan, part: Range, readings: Sequence[Reading], guards: Sequence[str]) -> str:
-    """The header row, then the rows of the range that no guard keeps out."""
+def _select(
+    scan: Scan, part: Range, readings: Sequence[Reading], conditions: tuple[Sequence[str], str]
+) -> str:
+    """The header row, then the rows of the range that no guard keeps out and that meet another
+    condition, if there is one."""
+    guards, only = conditions
     headers = ", ".join(header for r in readings for header in r.headers)
     values = ", ".join(expression for r in readings for expression in r.expressions)
     kept = f"({joined(guards, 'OR')}) IS NOT TRUE" if guards else ""
-    where = _where(scan.locator, part, kept)
+    where = _where(scan.locator, part, kept, only)
     return f"SELECT {headers} UNION ALL SELECT {values} FROM {_table(scan)}{where}"
 
 
