@@ -25,8 +25,8 @@ from tableferry import kinds
 SEPARATOR = "\x1f"
 # Before a text that is not NULL, in a column where one may be.
 MARK = "v"
-# Functions take 100 arguments at most (PostgreSQL's FUNC_MAX_ARGS), and a column needs up to three.
-MOST_COLUMNS = 32
+# PostgreSQL's functions take 100 arguments at most ("Preset Options", section 20.15).
+MOST_COLUMNS = 90
 # Beyond these bytes a row looking for separators costs what it saves.
 MOST_ROW_BYTES = 1_000
 
@@ -57,42 +57,59 @@ _STEPS = tuple(
 _DASHES = np.uint64(int.from_bytes(b"0000-00-", "little"))
 _AT_DASHES = np.uint64(0xFF0000FF00000000)
 _YEAR = np.uint64(0x00000000FFFFFFFF)
-_MONTH = np.uint64(0x0000FFFF00000000)
+_MONTH = np.uint64(0x00FFFF0000000000)
 _DATE = 10
 _LAST_YEAR = 9999
 
 
 @dataclass(frozen=True, slots=True)
 class Fields:
-    """The values of a batch as texts: field j of row i is data[starts[i, j]:ends[i, j]]."""
+    """The values of a batch as texts: field j of row i is data[starts[j, i]:ends[j, i]]."""
 
     data: npt.NDArray[np.uint8]
     starts: Integers
     ends: Integers
+    # Whether all of it is ASCII without NUL.
+    plain: bool
+
+    def longest(self, column: int) -> int:
+        """In bytes; the marks are counted."""
+        lengths = self.ends[column] - self.starts[column]
+        return int(lengths.max()) if len(lengths) else 0
 
     def texts(self, column: int, *, marked: bool = False, empty_is_null: bool = False) -> pa.Array:
         """string; NULL where the field is empty, if so is meant: always where it is ``marked``."""
-        starts, ends = self.starts[:, column], self.ends[:, column]
-        rows = len(starts)
+        starts, ends = self.starts[column], self.ends[column]
         empty = starts == ends if marked or empty_is_null else None
         if marked:
             starts = starts + (starts < ends)
+        offsets, data = self._strings(starts, ends)
+        bitmap = None
+        if empty is not None and empty.any():
+            bitmap = pa.py_buffer(np.packbits(~empty, bitorder="little"))
+        return pa.Array.from_buffers(pa.string(), len(starts), [bitmap, offsets, data])
+
+    def _strings(self, starts: Integers, ends: Integers) -> tuple[pa.Buffer, pa.Buffer]:
+        rows = len(starts)
+        lengths = ends - starts
+        length = int(lengths[0]) if rows else 0
+        if length and (lengths == length).all():
+            every = np.ndarray((len(self.data) - length + 1,), f"V{length}", self.data, 0, (1,))
+            values = every[starts].view(np.uint8)
+            return pa.py_buffer(np.arange(rows + 1, dtype=np.int32) * length), pa.py_buffer(values)
         # Values and what lies between them take turns.
         offsets = np.empty(2 * rows, dtype=np.int32)
         offsets[0::2] = starts
         offsets[1::2] = ends
         buffers = [None, pa.py_buffer(offsets), pa.py_buffer(self.data)]
         both = pa.Array.from_buffers(pa.string(), max(2 * rows - 1, 0), buffers)
-        values = both.take(pa.array(np.arange(0, 2 * rows, 2)))
-        if empty is None or not empty.any():
-            return values
-        bitmap = pa.py_buffer(np.packbits(~empty, bitorder="little"))
-        return pa.Array.from_buffers(pa.string(), rows, [bitmap, *values.buffers()[1:]])
+        _, taken, data = both.take(pa.array(np.arange(0, 2 * rows, 2))).buffers()
+        return taken, data
 
     def integers(self, column: int) -> pa.Array | None:
         """int64 of digits with or without a minus; an empty field is NULL. None where one has more
         than 16 digits, or is no such number."""
-        read = self._numbers(self.starts[:, column], self.ends[:, column])
+        read = self._numbers(self.starts[column], self.ends[column])
         if read is None:
             return None
         values, empty = read
@@ -101,7 +118,7 @@ class Fields:
     def decimals(self, column: int, precision: int, scale: int) -> pa.Array | None:
         """decimal128(precision, scale) of numbers that show ``scale`` digits behind their point;
         an empty field is NULL. None where one is something else, or very long."""
-        starts, ends = self.starts[:, column], self.ends[:, column]
+        starts, ends = self.starts[column], self.ends[column]
         if scale > 7 or precision > kinds.DECIMAL_DIGITS:
             return None
         empty = starts == ends
@@ -132,7 +149,7 @@ class Fields:
         self, column: int, *, marked: bool = False, empty_is_null: bool = False
     ) -> pa.Array | None:
         """date32 of YYYY-MM-DD; NULL as texts has it. None where one is no such date."""
-        starts, ends = self.starts[:, column], self.ends[:, column]
+        starts, ends = self.starts[column], self.ends[column]
         empty = starts == ends
         if empty.any() and not (marked or empty_is_null):
             return None
@@ -141,20 +158,21 @@ class Fields:
         if not ((ends - starts == _DATE) | empty).all():
             return None
         digits = self._words(ends - _DATE) ^ _DASHES
-        day = self._words(ends - 8) >> _BYTES[6] << _BYTES[6]
-        digits_of_day = day ^ (_ZEROS >> _BYTES[6] << _BYTES[6])
-        wrong = (digits & _AT_DASHES) != 0
-        digits = (digits & _YEAR) | ((digits >> _BYTES[1]) & _MONTH) | digits_of_day
-        wrong |= _odd(digits)
-        number = _number(np.where(wrong, np.uint64(0), digits) if wrong.any() else digits)
-        months = number // np.uint64(100)
-        days = (number - months * np.uint64(100)).view(np.int64)
+        tens, ones = (self.data.take(ends - place) - np.uint8(ord("0")) for place in (2, 1))
+        # YYYY-MM- becomes 00YYYYMM.
+        months = ((digits & _YEAR) << _BYTES[2]) | ((digits & _MONTH) << _BYTES[1])
+        wrong = _odd(months) | ((digits & _AT_DASHES) != 0) | (tens > 9) | (ones > 9)
+        if wrong.any():
+            if (wrong & ~empty).any():
+                return None
+            months = np.where(empty, np.uint64(0), months)
+        numbers = _number(months).view(np.int64)
+        days = tens * np.uint8(10) + ones
         first, length = _calendar()
-        months = months.view(np.int64)
-        wrong |= (days < 1) | (days > length.take(months))
-        if (wrong & ~empty).any():
+        wrong = (days == 0) | (days > length.take(numbers))
+        if wrong.any() and (wrong & ~empty).any():
             return None
-        since = first.take(months) + days.astype(np.int32)
+        since = first.take(numbers) + days
         mask = empty if empty.any() else None
         return pa.array(since, pa.int32(), mask=mask).cast(pa.date32())
 
@@ -225,16 +243,19 @@ def split(array: pa.Array, columns: int) -> Fields | None:
     _, offsets, data = array.buffers()
     bounds = np.frombuffer(offsets, np.int32, rows + 1, 4 * array.offset)
     first, last = int(bounds[0]), int(bounds[-1])
-    padded = np.zeros(_PAD + last - first + 8, dtype=np.uint8)
-    padded[_PAD : _PAD + last - first] = np.frombuffer(data or b"", np.uint8, last - first, first)
-    ends = np.flatnonzero(padded == ord(SEPARATOR))
-    if len(ends) != rows * columns:
+    padded = np.empty(_PAD + last - first + 8, dtype=np.uint8)
+    padded[:_PAD] = padded[-8:] = ord("0")
+    padded[_PAD:-8] = np.frombuffer(data or b"", np.uint8, last - first, first)
+    places = np.flatnonzero(padded == ord(SEPARATOR))
+    if len(places) != rows * columns:
         return None
+    ends = np.ascontiguousarray(places.reshape(rows, columns).T)
     starts = np.empty_like(ends)
     if rows:
-        starts[0] = _PAD
         np.add(ends[:-1], 1, out=starts[1:])
-    return Fields(padded, starts.reshape(rows, columns), ends.reshape(rows, columns))
+        np.add(ends[-1, :-1], 1, out=starts[0, 1:])
+        starts[0, 0] = _PAD
+    return Fields(padded, starts, ends, bool(padded.view(np.int8).min() > 0))
 
 
 def _last_digits(words: Words, lengths: Integers) -> Words:
@@ -256,11 +277,11 @@ def _number(digits: Words) -> Words:
 
 
 @cache
-def _calendar() -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int8]]:
+def _calendar() -> tuple[npt.NDArray[np.int32], npt.NDArray[np.uint8]]:
     """By the number YYYYMM: the day before its first, in days since 1970-01-01, and its days; no
     day at all where it is no month of the years 1 to 9999."""
     first = np.zeros(100 * (_LAST_YEAR + 1), dtype=np.int32)
-    length = np.zeros(100 * (_LAST_YEAR + 1), dtype=np.int8)
+    length = np.zeros(100 * (_LAST_YEAR + 1), dtype=np.uint8)
     months = np.arange("0001-01", "10000-01", dtype="datetime64[M]")
     begins = months.astype("datetime64[D]").astype(np.int64)
     ends = (months + 1).astype("datetime64[D]").astype(np.int64)

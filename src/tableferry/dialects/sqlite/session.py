@@ -52,12 +52,13 @@ _MISMATCH = re.compile(r"Type mismatch in column (\d+)")
 
 
 class SqliteSession(Session, Surveyor):
+    # Asked for when rows are first read.
+    _encoding: str | None = None
+
     def __init__(self, endpoint: Endpoint) -> None:
         assert isinstance(endpoint.address, SqliteFile)
         self._path = endpoint.address.path
         self._connection = sqlite.open_reader(self._path)
-        # Asked for when rows are first read.
-        self._encoding: str | None = None
 
     def close(self) -> None:
         self._connection.close()

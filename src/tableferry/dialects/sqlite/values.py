@@ -107,18 +107,18 @@ def packing_of(readings: Sequence[Reading]) -> Packing | None:
 
 
 def _packed(group: Sequence[tuple[int, Reading]]) -> Reading:
-    arguments = []
+    values = []
     guards = []
     for _, reading in group:
         (value,) = reading.expressions
         if reading.marked:
-            arguments.append(f"iif({value} IS NULL, '', '{packing.MARK}')")
+            values.append(f"ifnull('{packing.MARK}' || {value}, '')")
             guards.append(reading.guard)
         else:
-            # NULL in a column that is declared to have none would pass for an empty text.
+            values.append(value)
+            # NULL, where a column is declared to have none, would be passed over.
             guards.append(f"({value} COLLATE BINARY < x'') IS NOT TRUE")
-        arguments += [value, _SEPARATOR]
-    text = f"concat({', '.join(arguments)})"
+    text = f"concat_ws({_SEPARATOR}, {', '.join(values)}, '')"
     return Reading((text,), ("''",), _no_decode, joined(guards, "OR"))
 
 
@@ -204,7 +204,11 @@ def _from_doubles(array: pa.Array, kind: Kind) -> Decoded:
 def _from_field(fields: Fields, number: int, kind: Kind, *, marked: bool) -> Decoded:
     if kind.name == "date" and (dates := fields.dates(number, marked=marked)) is not None:
         return Decoded(dates)
-    return _from_text(fields.texts(number, marked=marked), kind)
+    texts = fields.texts(number, marked=marked)
+    short = kind.length is None or fields.longest(number) <= kind.length
+    if kind.name == "text" and fields.plain and short:
+        return Decoded(texts)
+    return _from_text(texts, kind)
 
 
 def _from_text(array: pa.Array, kind: Kind) -> Decoded:
