@@ -1,7 +1,7 @@
 """Several short values of each row in one text, and apart again. Pure.
 
 Both drivers take longer to hand over a value of its own than a database takes to put it beside
-others: of lineitem's sixteen columns that is a fifth to a third of what reading them costs. So a
+others: with lineitem's sixteen columns that is up to a third of what reading them costs. So a
 statement may bring short values as one column, each followed by a separator. A row whose values
 hold a separator themselves shows by having too many; ``unpack`` leaves it out, and the caller reads
 such rows column by column.

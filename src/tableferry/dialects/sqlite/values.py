@@ -12,7 +12,8 @@ with a value of another storage class then decides how it may be read:
   are kept out by a guard, a condition on the row, and then missing rows tell that there are some.
 - binary takes everything: the guard keeps out what is no blob.
 
-The typed read keeps every storage class apart in columns of their own.
+The typed read keeps every storage class apart in columns of their own. Of the plain reads, those of
+short text may be packed into one column: ``packing_of``.
 """
 
 from __future__ import annotations
