@@ -121,27 +121,13 @@ class Fields:
         starts, ends = self.starts[column], self.ends[column]
         if scale > 7 or precision > kinds.DECIMAL_DIGITS:
             return None
-        empty = starts == ends
-        whole_ends = ends - (scale + 1) if scale else ends
-        if empty.any():
-            # They stand for a zero until they become NULL.
-            starts = np.where(empty, whole_ends, starts)
-        read = self._numbers(starts, whole_ends)
-        if read is None or (read[1] & ~empty).any():
-            return None
-        units = read[0]
         if scale:
-            tail = self._words(ends - 8)
-            points = (tail >> _BYTES[7 - scale]) & _ONE_BYTE
-            digits = (tail ^ _ZEROS) >> _BYTES[8 - scale] << _BYTES[8 - scale]
-            right = (points == _POINT) & ~_odd(digits)
-            if not (right | empty).all():
-                return None
-            fraction = _number(digits).view(np.int64)
-            negative = self.data.take(starts) == ord("-")
-            if negative.any():
-                fraction = np.where(negative, -fraction, fraction)
-            units = units * 10**scale + fraction
+            read = self._numbers_with_point(starts, ends, scale)
+        else:
+            read = self._numbers(starts, ends)
+        if read is None:
+            return None
+        units, empty = read
         validity = pa.array(units, mask=empty) if empty.any() else None
         return kinds.decimals_from_units(units, validity, precision, scale)
 
@@ -184,30 +170,64 @@ class Fields:
 
     def _numbers(self, starts: Integers, ends: Integers) -> tuple[Integers, Mask] | None:
         """Whole numbers, and which have no digit at all; None where one is no number of these."""
-        lengths = ends - starts
+        lengths, negative, empty = self._lengths(starts, ends)
         if not len(lengths):
-            return lengths, lengths != 0
+            return lengths, empty
+        longest = int(lengths.max())
+        if longest > 2 * 8 or not (lengths.all() or (empty | (lengths > 0)).all()):
+            return None
+        words = [self._words(ends - 8)]
+        if longest > 8:
+            words.append(self._words(ends - 16))
+        found = _joined(words, lengths, negative)
+        return None if found is None else (found, empty)
+
+    def _numbers_with_point(
+        self, starts: Integers, ends: Integers, scale: int
+    ) -> tuple[Integers, Mask] | None:
+        """Numbers of so many digits after the point, at least one before it, without the point."""
+        lengths, negative, empty = self._lengths(starts, ends)
+        if not len(lengths):
+            return lengths, empty
+        longest = int(lengths.max())
+        long_enough = lengths >= scale + 2
+        if longest > 2 * 8 or not (long_enough.all() or (long_enough | empty).all()):
+            return None
+        last = self._words(ends - 8)
+        points = (last >> _BYTES[7 - scale]) & _ONE_BYTE == _POINT
+        if not (points.all() or (points | empty).all()):
+            return None
+        # What stands before the point moves to its place.
+        after = last >> _BYTES[8 - scale] << _BYTES[8 - scale]
+        before = last << _BYTES[1 + scale] >> _BYTES[scale]
+        words = [after | before]
+        if longest > 8:
+            first = self._words(ends - 16)
+            words = [words[0] | first >> _BYTES[7], first << _BYTES[1]]
+        found = _joined(words, np.maximum(lengths - 1, 0), negative)
+        return None if found is None else (found, empty)
+
+    def _lengths(self, starts: Integers, ends: Integers) -> tuple[Integers, Mask, Mask]:
+        """Without a minus; then which have one, and which are empty."""
+        lengths = ends - starts
         empty = lengths == 0
         negative = (self.data.take(starts) == ord("-")) & ~empty
-        signed = bool(negative.any())
-        if signed:
-            lengths = lengths - negative
-            if not lengths[negative].all():
-                return None
-        longest = int(lengths.max())
-        if longest > 2 * 8 or lengths.min() < 0:
-            return None
-        low = _last_digits(self._words(ends - 8), lengths)
-        bad = _odd(low)
-        values = _number(low)
-        if longest > 8:
-            high = _last_digits(self._words(ends - 16), np.maximum(lengths - 8, 0))
-            bad |= _odd(high)
-            values = values + _number(high) * np.uint64(10**8)
-        if bad.any():
-            return None
-        found = values.view(np.int64)
-        return (np.where(negative, -found, found) if signed else found), empty
+        return (lengths - negative if negative.any() else lengths), negative, empty
+
+
+def _joined(words: Sequence[Words], digits: Integers, negative: Mask) -> Integers | None:
+    """The numbers of the last so many digits of words, the last word first."""
+    total = np.zeros(0, dtype=np.uint64)
+    bad: Mask | None = None
+    for place, word in enumerate(words):
+        read = _last_digits(word, np.maximum(digits - 8, 0) if place else digits)
+        odd = _odd(read)
+        bad = odd if bad is None else bad | odd
+        total = total + _number(read) * np.uint64(10**8) if place else _number(read)
+    if bad is None or bad.any():
+        return None
+    found = total.view(np.int64)
+    return np.where(negative, -found, found) if negative.any() else found
 
 
 def groups(positions: Sequence[int]) -> list[list[int]]:
