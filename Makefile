@@ -10,7 +10,7 @@ help:
 	@echo "make demo    carry a sample shop of a million rows from SQLite to a private PostgreSQL"
 	@echo "make test    run the whole suite, style included; PYTEST_ARGS='-k words' narrows it"
 	@echo "make lint    ruff and mypy alone"
-	@echo "make bench   TPC-H from SQLite to PostgreSQL, timed"
+	@echo "make bench   TPC-H from SQLite to PostgreSQL, and --verify alone, timed"
 	@echo "make clean   remove everything that these commands made, .venv included"
 	@echo "The first of them makes .venv; PYTHON=python3.13 names another interpreter."
 
@@ -55,6 +55,7 @@ lint: env
 bench: env
 	.venv/bin/python -m pip install --quiet --disable-pip-version-check --editable '.[perf]'
 	.venv/bin/python -m perf.tpch
+	.venv/bin/python -m perf.verify
 
 # Ten minutes each, over the values and the configuration file; what they find joins the corpus.
 fuzz: env

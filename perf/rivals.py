@@ -5,9 +5,10 @@
     python -m perf.rivals duckdb_to_sqlite NEW.sqlite  postgresql://…   (from a filled database)
     python -m perf.rivals bare_loop        FILE.sqlite postgresql://… --workers 2
     python -m perf.rivals bare_read        FILE.sqlite postgresql://…   (after a copy)
+    python -m perf.rivals bare_read_plain  FILE.sqlite postgresql://…   (after a copy)
 
 Each prints one JSON object: the seconds of its phases, and details. The target database has to be
-empty, and only bare_read needs it filled.
+empty, and only bare_read and bare_read_plain need it filled.
 """
 
 from __future__ import annotations
@@ -38,6 +39,7 @@ import pyarrow.compute as pc
 # The bare loop is the yardstick of the copy phase. Whoever changes what it does raises this, and
 # figures of two revisions are not compared.
 BARE_LOOP_REVISION = 1
+BARE_READS = ("bare_read", "bare_read_plain")
 BATCH_ROWS = 65_536
 RANGE_ROWS = 500_000
 WORKERS = 2
@@ -303,20 +305,25 @@ def bare_loop(
     return Result("bare_loop", watch.seconds, detail | {"session": list(session)})
 
 
-def bare_read(sqlite: Path, url: str, ranges: Sequence[Range], workers: int) -> Result:
-    """Read every column of both sides and hash nothing: the floor under any verification.
+def bare_read(
+    sqlite: Path, url: str, ranges: Sequence[Range], workers: int, *, plain: bool = False
+) -> Result:
+    """Read every column of both sides and hash nothing: the yardstick of a verification alone.
 
-    numeric is read as text, which is the driver's fastest way that loses nothing.
+    One statement a range, each column as an Arrow array of its own. numeric is read as text, which
+    is the driver's fastest way that loses nothing; ``plain`` selects it as it is.
     """
     tables = {table.name: table for table in tables_of(sqlite)}
     jobs: list[tuple[str, str]] = [
         ("sqlite", _range_query(tables[piece.table], piece)) for piece in ranges
     ]
-    jobs += [("postgresql", query) for query in _block_queries(url, list(tables.values()), ranges)]
+    queries = _block_queries(url, list(tables.values()), ranges, plain=plain)
+    jobs += [("postgresql", query) for query in queries]
     watch = Stopwatch()
     rows = _in_workers(watch, "read", workers, (sqlite, url, ()), (_read, jobs))
     detail = {"revision": BARE_LOOP_REVISION, "workers": workers, "queries": len(jobs)}
-    return Result("bare_read", watch.seconds, detail | {"rows_of_both_sides": rows})
+    name = "bare_read_plain" if plain else "bare_read"
+    return Result(name, watch.seconds, detail | {"rows_of_both_sides": rows})
 
 
 def _in_workers(
@@ -393,7 +400,9 @@ def _range_query(table: Table, piece: Range) -> str:
     return f"SELECT {columns} FROM {_quoted(table.name)}{where}"
 
 
-def _block_queries(url: str, tables: Sequence[Table], ranges: Sequence[Range]) -> Iterator[str]:
+def _block_queries(
+    url: str, tables: Sequence[Table], ranges: Sequence[Range], *, plain: bool
+) -> Iterator[str]:
     """As many ctid ranges of each PostgreSQL table as it has ranges in SQLite."""
     connection = adbc_driver_postgresql.dbapi.connect(url)
     with connection, connection.cursor() as cursor:
@@ -404,7 +413,7 @@ def _block_queries(url: str, tables: Sequence[Table], ranges: Sequence[Range]) -
             pieces = max(1, sum(piece.table == table.name for piece in ranges))
             step = math.ceil((blocks + 1) / pieces)
             columns = ", ".join(
-                _quoted(column.name) + ("::text" if _decimal(column.declared) else "")
+                _quoted(column.name) + ("::text" if _decimal(column.declared) and not plain else "")
                 for column in table.columns
             )
             for low in range(0, blocks + 1, step):
@@ -486,10 +495,10 @@ def main() -> None:
         "duckdb_to_sqlite": duckdb_to_sqlite,
         "pgloader": pgloader,
     }
-    parser.add_argument("rival", choices=[*whole, "bare_loop", "bare_read"])
+    parser.add_argument("rival", choices=[*whole, "bare_loop", *BARE_READS])
     parser.add_argument("sqlite", type=Path)
     parser.add_argument("url")
-    parser.add_argument("--workers", type=int, default=WORKERS, help="bare_loop and bare_read")
+    parser.add_argument("--workers", type=int, default=WORKERS, help="of the bare loops")
     parser.add_argument("--range-rows", type=int, default=RANGE_ROWS, help="rows of a range")
     parser.add_argument(
         "--session", action="append", default=[], metavar="SQL", help="for bare_loop's connections"
@@ -503,7 +512,8 @@ def main() -> None:
     if options.rival == "bare_loop":
         result = bare_loop(sqlite, options.url, ranges, options.workers, options.session)
     else:
-        result = bare_read(sqlite, options.url, ranges, options.workers)
+        plain = options.rival == "bare_read_plain"
+        result = bare_read(sqlite, options.url, ranges, options.workers, plain=plain)
     print(json.dumps(asdict(result)))
 
 

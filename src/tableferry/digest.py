@@ -19,6 +19,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -476,6 +477,9 @@ class _Strings:
         if len(data) > 8 * _LONGEST * len(out):
             _hash_singly(data, starts, lengths, out)
             return
+        if len(data) == len(out) and (lengths == 1).all():
+            _byte_hashes().take(data, out=out, mode="clip")
+            return
         counts = np.minimum((lengths + 7) >> 3, _LONGEST + 1).astype(np.uint8)
         if counts.min() == counts.max():
             ends = [0] * int(counts[0]) + [len(out)]
@@ -486,6 +490,15 @@ class _Strings:
         hashes = scratch.words("sorted", len(out))
         _hash_sorted(data, starts[order], lengths[order], ends, hashes, scratch)
         out[order] = hashes
+
+
+@cache
+def _byte_hashes() -> Words:
+    """The hashes of the strings of one byte, by that byte."""
+    words = np.arange(256, dtype=np.uint64)
+    hashes = np.empty_like(words)
+    _xxh64(words[None], np.ones(1, dtype=np.uint64), hashes, _Scratch())
+    return hashes
 
 
 def _hash_sorted(

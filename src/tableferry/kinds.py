@@ -355,9 +355,10 @@ def exact_units(value: Decimal, precision: int, scale: int) -> int | None:
 
 
 def decimals_from_units(
-    units: npt.NDArray[np.int64], validity: pa.Array, precision: int, scale: int
+    units: npt.NDArray[np.int64], validity: pa.Array | None, precision: int, scale: int
 ) -> pa.Array:
-    """decimal128 array from int64 units of 10^-scale; NULL where ``validity`` is NULL."""
+    """decimal128 array from int64 units of 10^-scale; NULL where ``validity`` is NULL, if it is
+    given."""
     words = np.empty((len(units), 2), dtype=np.int64)
     words[:, 0] = units
     np.right_shift(units, 63, out=words[:, 1])
@@ -467,9 +468,9 @@ def named_decimal(value: Decimal, precision: int, scale: int) -> Decimal:
     return next((Decimal(name) for name, units in _BEYOND.items() if units == beyond), value)
 
 
-def _bitmap(validity: pa.Array) -> pa.Buffer | None:
+def _bitmap(validity: pa.Array | None) -> pa.Buffer | None:
     """A validity bitmap that starts at its first bit, whatever slice ``validity`` is."""
-    if not validity.null_count:
+    if validity is None or not validity.null_count:
         return None
     valid = validity.is_valid().to_numpy(zero_copy_only=False)
     return pa.py_buffer(np.packbits(valid, bitorder="little"))

@@ -262,6 +262,15 @@ def test_many_rows_equal_the_reference(
     assert_as_defined(columns, (2, 0))
 
 
+@pytest.mark.parametrize("kind", [pa.binary(), pa.large_binary(), pa.binary(1)])
+def test_strings_of_one_byte_equal_the_reference(kind: pa.DataType) -> None:
+    values = [bytes([number]) for number in range(256)]
+    assert_as_defined([pa.array(values, kind)])
+    assert_as_defined([pa.array(["x", None, "y"], pa.string()).slice(1)])
+    # As many bytes as rows, but not one in each.
+    assert_as_defined([pa.array([b"", b"ab", b"c"])])
+
+
 @pytest.mark.parametrize("count", [1, 63, 64, 65, 130])
 def test_any_number_of_columns(count: int) -> None:
     columns = [

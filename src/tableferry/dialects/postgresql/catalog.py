@@ -315,6 +315,23 @@ def partitioned(connection: Connection) -> frozenset[TableName]:
     return frozenset(TableName(row["schema"], row["name"]) for row in found)
 
 
+def holds_short_rows(connection: Connection, table: TableName, most: int) -> bool:
+    """Whether no value of the table is stored out of line ("TOAST", section 73.2), its rows have
+    no more than so many bytes in the mean, as far as that is known, and its columns that are
+    declared to have no NULL have none; a constraint that is not valid yet promises nothing. Not of
+    a partitioned or foreign table, which tell none of it."""
+    name = literal(qualified(table))
+    found = rows(
+        connection,
+        "SELECT c.relkind IN ('r', 'm') AND coalesce(pg_relation_size(c.reltoastrelid), 0) = 0 "
+        f"AND (c.reltuples < 1 OR pg_relation_size(c.oid) <= {most} * c.reltuples) "
+        "AND NOT EXISTS (SELECT 1 FROM pg_constraint k WHERE k.conrelid = c.oid "
+        "AND k.contype = 'n' AND NOT k.convalidated) AS short "
+        f"FROM pg_class c WHERE c.oid = {name}::regclass",
+    )
+    return bool(found and found[0]["short"])
+
+
 def pages(connection: Connection, table: TableName) -> int:
     """Pages of the table, or of the largest of its partitions: a range of pages is read of each of
     them. 0 where a partition is a foreign table, which has none."""

@@ -7,30 +7,96 @@ them, without two becoming one: ``temporal`` reads and spells the integers that 
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from tableferry import kinds, temporal
+from tableferry import kinds, packing, temporal
 from tableferry.dialects.base import ColumnValues, Decoded
 from tableferry.dialects.postgresql.types import fraction_digits, kind_of
 from tableferry.errors import MisfitFound
 from tableferry.model import Candidate, Kind, ReadColumn
+from tableferry.packing import Fields
 from tableferry.sql import quote
 
+_SEPARATOR = f"chr({ord(packing.SEPARATOR)})"
 _INTS = {"smallint": pa.int16(), "integer": pa.int32(), "bigint": pa.int64()}
 
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """How one column is read: its expression, the Arrow type that must arrive, the decoder."""
+    """How one column is read: its expression, the Arrow type that must arrive, the decoder.
+
+    ``unpack`` is there where the value may be packed with others: see packing.py.
+    """
 
     expression: str
     arrives: pa.DataType
     decode: Callable[[pa.Array], pa.Array]
+    unpack: Callable[[Fields, int], pa.Array] | None = None
+    # What is packed, and is never NULL.
+    packed: str = ""
+    # The value's text, where it may hold a separator.
+    text: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Packing:
+    """Readings of which some are packed: what the statement reads, and what becomes of it.
+
+    ``separated`` is the condition of the rows that ``decode`` leaves out.
+    """
+
+    readings: tuple[Reading, ...]
+    own: tuple[tuple[int, Reading], ...]
+    packed: tuple[tuple[tuple[int, Reading], ...], ...]
+    separated: str
+
+    def decode(self, arrays: Sequence[pa.Array]) -> list[pa.Array]:
+        """By position of the column."""
+        first = len(self.own)
+        fields, kept = packing.unpack(arrays[first:], [len(group) for group in self.packed])
+        found: dict[int, pa.Array] = {}
+        for (position, reading), array in zip(self.own, arrays[:first], strict=True):
+            found[position] = reading.decode(array if kept is None else array.filter(kept))
+        for group, of_group in zip(self.packed, fields, strict=True):
+            for number, (position, reading) in enumerate(group):
+                assert reading.unpack is not None
+                found[position] = reading.unpack(of_group, number)
+        return [found[position] for position in range(len(found))]
+
+
+def packing_of(readings: Sequence[Reading]) -> Packing | None:
+    """The readings with their short values packed; None where there are not two of them."""
+    groups = packing.groups([i for i, r in enumerate(readings) if r.unpack is not None])
+    if not groups:
+        return None
+    inside = {position for group in groups for position in group}
+    own = tuple((i, r) for i, r in enumerate(readings) if i not in inside)
+    packed = tuple(tuple((i, readings[i]) for i in group) for group in groups)
+    # Some collations allow no search; no number and no date holds a separator.
+    separated = [
+        f'strpos(({r.text}) COLLATE "C", {_SEPARATOR}) > 0'
+        for group in packed
+        for _, r in group
+        if r.text
+    ]
+    return Packing(
+        (*(reading for _, reading in own), *map(_packed, packed)),
+        own,
+        packed,
+        f"({' OR '.join(separated) or 'false'})",
+    )
+
+
+def _packed(group: Sequence[tuple[int, Reading]]) -> Reading:
+    # An argument of any type stands there by its text ("String Functions and Operators", section
+    # 9.4). NULLs would be passed over.
+    values = ", ".join(reading.packed for _, reading in group)
+    return Reading(f"concat_ws({_SEPARATOR}, {values}, '')", pa.string(), _same)
 
 
 def _same(array: pa.Array) -> pa.Array:
@@ -42,17 +108,48 @@ def reading(column: ReadColumn) -> Reading:
     declared = column.column.declared
     own = kind_of(declared)
     kind = column.kind
+    marked = column.column.nullable
     if own is None or own.name != kind.name:
-        return _text_reading(text_of(column), kind)
+        return _text_reading(text_of(column), kind, marked=marked)
     match kind.name:
         case "int":
-            return Reading(value, _INTS[declared], lambda array: array.cast(pa.int64()))
+            return Reading(
+                value,
+                _INTS[declared],
+                lambda array: array.cast(pa.int64()),
+                None if marked else lambda fields, number: _from_field(fields, number, kind),
+                value,
+            )
         case "float" if declared == "real":
             return Reading(value, pa.float32(), kinds.shortest_doubles)
-        case "decimal" | "numeric" | "json":
-            return _text_reading(text_of(column), kind)
+        case "decimal":
+            return Reading(
+                text_of(column),
+                pa.string(),
+                lambda array: from_text(array, kind),
+                lambda fields, number: _from_field(fields, number, kind),
+                f"coalesce({text_of(column)}, '')" if marked else value,
+            )
+        case "numeric" | "json":
+            return _text_reading(text_of(column), kind, marked=marked)
         case "uuid":
             return Reading(value, pa.uuid(), lambda array: array.storage)
+        case "text":
+            # Made text, a character(n) would lose the blanks at its end.
+            packed = f"CASE WHEN {value} IS NULL THEN '' ELSE concat('{packing.MARK}', {value}) END"
+            return replace(
+                _text_reading(value, kind, marked=marked),
+                packed=packed if marked else value,
+                text=f"{value}::text",
+            )
+        case "date":
+            return Reading(
+                value,
+                pa.date32(),
+                _same,
+                None if marked else lambda fields, number: _from_field(fields, number, kind),
+                value,
+            )
     return Reading(value, kinds.arrow_type(kind), _same)
 
 
@@ -63,8 +160,29 @@ def text_of(column: ReadColumn) -> str:
     return f"t.{quote(column.column.name)}{exact}::text"
 
 
-def _text_reading(text: str, kind: Kind) -> Reading:
-    return Reading(text, pa.string(), lambda array: from_text(array, kind))
+def _text_reading(text: str, kind: Kind, *, marked: bool) -> Reading:
+    return Reading(
+        text,
+        pa.string(),
+        lambda array: from_text(array, kind),
+        lambda fields, number: from_text(fields.texts(number, marked=marked), kind),
+        f"coalesce('{packing.MARK}' || {text}, '')" if marked else text,
+        text,
+    )
+
+
+def _from_field(fields: Fields, number: int, kind: Kind) -> pa.Array:
+    """A kind none of whose values has an empty text."""
+    match kind.name:
+        case "int":
+            found = fields.integers(number)
+        case "decimal":
+            found = fields.decimals(number, kind.precision, kind.scale)
+        case _:
+            found = fields.dates(number, empty_is_null=True)
+    if found is not None:
+        return found
+    return from_text(fields.texts(number, empty_is_null=True), kind)
 
 
 def from_text(array: pa.Array, kind: Kind) -> pa.Array:

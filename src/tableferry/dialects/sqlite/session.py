@@ -22,6 +22,7 @@ from tableferry.dialects.sqlite.values import (
     Reading,
     TypedValues,
     joined,
+    packing_of,
     reading,
     typed_reading,
 )
@@ -41,6 +42,7 @@ from tableferry.model import (
     TablePart,
     ranges_at,
 )
+from tableferry.packing import MOST_ROW_BYTES
 from tableferry.rejects import Reject
 from tableferry.sql import between, keys_between, quote
 
@@ -64,6 +66,9 @@ _MISMATCH = re.compile(r"Type mismatch in column (\d+)")
 
 
 class SqliteSession(Session, Surveyor):
+    # Asked for when rows are first read.
+    _encoding: str | None = None
+
     def __init__(self, endpoint: Endpoint) -> None:
         assert isinstance(endpoint.address, SqliteFile)
         self._path = endpoint.address.path
@@ -149,9 +154,7 @@ class SqliteSession(Session, Surveyor):
         if scan.rejecting:
             yield from self._read_rejecting(scan, part)
             return
-        readings = [reading(column) for column in scan.columns]
-        for arrays in self._stream(scan, part, readings):
-            decoded = [r.decode(a) for r, a in zip(readings, arrays, strict=True)]
+        for decoded in self._decoded(scan, part):
             bad = [
                 column.column.name
                 for column, values in zip(scan.columns, decoded, strict=True)
@@ -161,6 +164,32 @@ class SqliteSession(Session, Surveyor):
                 raise MisfitFound(f"{scan.table}: values do not fit", table=scan.table, columns=bad)
             respelled = tuple((i, d.respelled) for i, d in enumerate(decoded) if d.respelled)
             yield Batch(tuple(values.array for values in decoded), respelled)
+
+    def _decoded(self, scan: Scan, part: TablePart) -> Iterator[list[Decoded]]:
+        readings = [reading(column) for column in scan.columns]
+        packing = packing_of(readings) if self._may_pack(scan) else None
+        others = ""
+        if packing is not None:
+            left_out = False
+            for arrays in self._stream(scan, part, packing.readings):
+                decoded = packing.decode(arrays)
+                left_out |= len(decoded[0].array) < len(arrays[0][0])
+                yield decoded
+            if not left_out:
+                return
+            others = packing.separated
+        for arrays in self._stream(scan, part, readings, others):
+            yield [r.decode(a) for r, a in zip(readings, arrays, strict=True)]
+
+    def _may_pack(self, scan: Scan) -> bool:
+        """Whether rows are short, and bytes are what they are in text."""
+        if scan.long_columns or scan.row_bytes > MOST_ROW_BYTES:
+            return False
+        if self._encoding is None:
+            query = "SELECT encoding AS e FROM pragma_encoding"
+            with sqlite.errors(self._path):
+                self._encoding = str(sqlite.rows(self._connection, query, "e")[0][0])
+        return self._encoding == "UTF-8"
 
     def _read_rejecting(self, scan: Scan, part: TablePart) -> Iterator[Batch]:
         for values in self.survey(scan, part):
@@ -189,9 +218,10 @@ class SqliteSession(Session, Surveyor):
             yield tuple(TypedValues(values) for values in arrays)
 
     def _stream(
-        self, scan: Scan, part: TablePart, readings: Sequence[Reading]
+        self, scan: Scan, part: TablePart, readings: Sequence[Reading], only: str = ""
     ) -> Iterator[list[list[pa.Array]]]:
-        """The rows of a part, batch by batch, as one list of arrays a column."""
+        """The rows of a part, batch by batch, as one list of arrays a reading; ``only``: those
+        that meet a condition."""
         guards = [r.guard for r in readings if r.guard]
         kept = f"({joined(guards, 'OR')}) IS NOT TRUE" if guards else ""
         table = _table(scan, part)
@@ -200,7 +230,7 @@ class SqliteSession(Session, Surveyor):
                 # Nothing to cut by: the longest row bounds every batch.
                 scan = replace(scan, row_bytes=self._longest_row(scan))
             for rows in self._segments(scan, part):
-                source = f"{table}{_where(*rows, kept)}"
+                source = f"{table}{_where(*rows, kept, only)}"
                 statements = [
                     self._batches(scan, _select(source, group), group)
                     for group in _groups(readings)

@@ -12,7 +12,8 @@ with a value of another storage class then decides how it may be read:
   are kept out by a guard, a condition on the row, and then missing rows tell that there are some.
 - binary takes everything: the guard keeps out what is no blob.
 
-The typed read keeps every storage class apart in columns of their own.
+The typed read keeps every storage class apart in columns of their own. Of the plain reads, those of
+short text may be packed into one column: ``packing_of``.
 """
 
 from __future__ import annotations
@@ -25,10 +26,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from tableferry import conversions, kinds, temporal
+from tableferry import conversions, kinds, packing, temporal
 from tableferry.dialects.base import ColumnValues, Decoded
 from tableferry.dialects.sqlite.types import affinity
 from tableferry.model import Candidate, Column, Kind, ReadColumn
+from tableferry.packing import Fields
 from tableferry.rejects import RawText, Stored
 from tableferry.sql import quote
 
@@ -39,18 +41,90 @@ HEADER_TYPES: dict[str, pa.DataType] = {
     "x''": pa.binary(),
 }
 
+_SEPARATOR = f"char({ord(packing.SEPARATOR)})"
+
 
 @dataclass(frozen=True, slots=True)
 class Reading:
     """How one column is read: expressions, a header literal for each, and what decodes them.
 
     ``guard`` is a condition that holds for rows which the expressions would silently misread.
+    ``unpack`` is there where the one expression may be packed with others: see packing.py.
     """
 
     expressions: tuple[str, ...]
     headers: tuple[str, ...]
     decode: Callable[[Sequence[pa.Array]], Decoded]
     guard: str = ""
+    unpack: Callable[[Fields, int], Decoded] | None = None
+    # Whether a packed value has a mark, which NULL has not.
+    marked: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Packing:
+    """Readings of which some are packed: what the statement reads, and what becomes of it.
+
+    ``separated`` is the condition of the rows that ``decode`` leaves out.
+    """
+
+    readings: tuple[Reading, ...]
+    own: tuple[tuple[int, Reading], ...]
+    packed: tuple[tuple[tuple[int, Reading], ...], ...]
+    separated: str
+
+    def decode(self, arrays: Sequence[Sequence[pa.Array]]) -> list[Decoded]:
+        """By position of the column."""
+        first = len(self.own)
+        texts = [group[0] for group in arrays[first:]]
+        fields, kept = packing.unpack(texts, [len(group) for group in self.packed])
+        found: dict[int, Decoded] = {}
+        for (position, reading), values in zip(self.own, arrays[:first], strict=True):
+            if kept is not None:
+                values = [array.filter(kept) for array in values]
+            found[position] = reading.decode(values)
+        for group, of_group in zip(self.packed, fields, strict=True):
+            for number, (position, reading) in enumerate(group):
+                assert reading.unpack is not None
+                found[position] = reading.unpack(of_group, number)
+        return [found[position] for position in range(len(found))]
+
+
+def packing_of(readings: Sequence[Reading]) -> Packing | None:
+    """The readings with their short texts packed; None where there are not two of them."""
+    groups = packing.groups([i for i, r in enumerate(readings) if r.unpack is not None])
+    if not groups:
+        return None
+    inside = {position for group in groups for position in group}
+    own = tuple((i, r) for i, r in enumerate(readings) if i not in inside)
+    packed = tuple(tuple((i, readings[i]) for i in group) for group in groups)
+    separated = [f"instr({r.expressions[0]}, {_SEPARATOR})" for g in packed for _, r in g]
+    return Packing(
+        (*(reading for _, reading in own), *map(_packed, packed)),
+        own,
+        packed,
+        f"({joined(separated, 'OR')})",
+    )
+
+
+def _packed(group: Sequence[tuple[int, Reading]]) -> Reading:
+    values = []
+    guards = []
+    for _, reading in group:
+        (value,) = reading.expressions
+        if reading.marked:
+            values.append(f"ifnull('{packing.MARK}' || {value}, '')")
+            guards.append(reading.guard)
+        else:
+            values.append(value)
+            # NULL, where a column is declared to have none, would be passed over.
+            guards.append(f"({value} COLLATE BINARY < x'') IS NOT TRUE")
+    text = f"concat_ws({_SEPARATOR}, {', '.join(values)}, '')"
+    return Reading((text,), ("''",), _no_decode, joined(guards, "OR"))
+
+
+def _no_decode(arrays: Sequence[pa.Array]) -> Decoded:
+    raise AssertionError("packed values are decoded by their packing")
 
 
 def joined(expressions: Sequence[str], operator: str) -> str:
@@ -84,11 +158,14 @@ def reading(column: ReadColumn) -> Reading:
         return Reading((value,), ("0.0",), lambda arrays: _from_doubles(arrays[0], kind))
     if (kind.name == "text" and group == "TEXT") or kind.name in (*temporal.KINDS, "uuid"):
         # No number prints as a date, a time or a UUID, so only blobs could pass for one.
+        marked = column.column.nullable
         return Reading(
             (value,),
             ("''",),
             lambda arrays: _from_text(arrays[0], kind),
             guard=f"{value} COLLATE BINARY >= x''",
+            unpack=lambda fields, number: _from_field(fields, number, kind, marked=marked),
+            marked=marked,
         )
     if kind.name == "bytes":
         # Sorted before every blob stand numbers and text.
@@ -123,6 +200,16 @@ def _from_doubles(array: pa.Array, kind: Kind) -> Decoded:
     if kind.name == "decimal":
         return Decoded(*kinds.doubles_to_decimal(array, kind.precision, kind.scale))
     return Decoded(array, kinds.misfits(array, kind))
+
+
+def _from_field(fields: Fields, number: int, kind: Kind, *, marked: bool) -> Decoded:
+    if kind.name == "date" and (dates := fields.dates(number, marked=marked)) is not None:
+        return Decoded(dates)
+    texts = fields.texts(number, marked=marked)
+    short = kind.length is None or fields.longest(number) <= kind.length
+    if kind.name == "text" and fields.plain and short:
+        return Decoded(texts)
+    return _from_text(texts, kind)
 
 
 def _from_text(array: pa.Array, kind: Kind) -> Decoded:
