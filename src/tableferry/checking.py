@@ -305,7 +305,7 @@ class TableCheck:
 
         listed = []
         for (mine, theirs, _), findings in zip(self._pairs, survey.findings, strict=True):
-            other = f"a {(theirs, mine)[number].declared}, which cannot hold it"
+            other = f"no such value in {(theirs, mine)[number].declared}"
             for example in findings[0].examples:
                 values = (other, example.value) if number else (example.value, other)
                 listed.append(Difference(name, "changed", example.key, mine.name, *values))

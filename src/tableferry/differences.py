@@ -72,8 +72,8 @@ def _in_order(
         found += zip(some, rows, strict=True)
     try:
         return sorted(found, key=lambda each: each[1])
-    except TypeError:
-        # NULL among other values, say.
+    except (TypeError, ArithmeticError):
+        # NULL among other values, say, or a decimal that is no number.
         return sorted(found, key=lambda each: tuple(map(show, each[1])))
 
 

@@ -200,6 +200,13 @@ def _warnings(standings: list[drift.Standing], plan: Plan, selection: Selection)
             "Next identity values were not compared, since a role may not read the sequence: "
             f"{', '.join(hidden)}"
         )
+    unread = [
+        f"{item.name} ({item.what})"
+        for item in plan.left_behind
+        if item.what.endswith("table") and selection.chooses(item.name)
+    ]
+    if unread:
+        yield f"Rows not compared, since no migration carries them: {', '.join(unread)}"
     left = _named(plan.left_behind, selection)
     if left:
         listed = ", ".join(f"{count:,} {what}" for what, count in sorted(left.items()))

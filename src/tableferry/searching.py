@@ -72,6 +72,8 @@ class Search:
         self._rows = DifferingRows(0, *map(len, self._misfits))
         # What stands on the other side for values that do not fit: by key and column.
         self._instead: dict[tuple[int, int], str] = {}
+        # Which of their keys stand on the other side.
+        self._met: set[int] = set()
         self._shown_misfits = [
             (number, misfit) for number, side in enumerate(sides) for misfit in side.misfits
         ][:most]
@@ -95,21 +97,23 @@ class Search:
         elif self._unseen and self._left > 0:
             self._fetch(self._unseen.pop(0))
         else:
-            listed = (*starmap(self._misfit, self._shown_misfits), *self._listed)
+            # A row that stands alone is one, however many of its values do not fit.
+            misfits = dict.fromkeys(starmap(self._misfit, self._shown_misfits))
+            listed = (*misfits, *self._listed)
             self._done(Found(self._rows, listed[: self._most]))
 
     def _misfit(self, number: int, misfit: Misfit) -> Difference:
-        table = str(self._sides[1].scan.table)
-        if not self._sides[0].scan.key:
-            row = Difference(table, "missing", misfit.key, in_source=1)
-            return row if number == 0 else replace(row, what="extra", in_source=0, in_target=1)
-        mine, theirs = (side.scan.columns[misfit.column].column for side in self._sides)
-        other = (theirs, mine)[number].declared
-        there = self._instead.get(
-            (misfit.key_hash, misfit.column), f"a {other}, which cannot hold it"
-        )
+        if misfit.key_hash not in self._met:
+            return self._alone(number, misfit)
+        there = self._instead.get((misfit.key_hash, misfit.column), "another value")
         shown = (misfit.value, there) if number == 0 else (there, misfit.value)
-        return Difference(table, "changed", misfit.key, mine.name, *shown)
+        column = self._sides[0].scan.columns[misfit.column].column.name
+        table = str(self._sides[1].scan.table)
+        return Difference(table, "changed", misfit.key, column, *shown)
+
+    def _alone(self, number: int, misfit: Misfit) -> Difference:
+        row = Difference(str(self._sides[1].scan.table), "missing", misfit.key, in_source=1)
+        return row if number == 0 else replace(row, what="extra", in_source=0, in_target=1)
 
     def _search(self, buckets: tuple[int, ...]) -> None:
         looking = _Pass(buckets, self._shown_of(buckets), self._by_key)
@@ -189,6 +193,7 @@ class Search:
         of_source = np.isin(source.keys, self._misfits[1])
         of_target = np.isin(target.keys, self._misfits[0])
         missing, extra = int(of_target.sum()), int(of_source.sum())
+        self._met.update(source.keys[of_source].tolist(), target.keys[of_target].tolist())
         self._rows += DifferingRows(missing + extra, -missing, -extra)
         return source.where(~of_source), target.where(~of_target)
 

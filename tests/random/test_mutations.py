@@ -178,14 +178,10 @@ def _wrong(outcome: Outcome, table: Table, expected: list[Expected]) -> str:
 
 def _is(found: Difference, expected: Expected, table: Table) -> bool:
     columns = [table.columns[position] for position in table.key] or table.columns
-    what, column = expected.what, expected.column
-    if what == "extra" and "which cannot hold it" in found.source:
-        # Of a row that only the target has, the value that the source could not have is named.
-        what, column = "changed", found.column
     values = [shown(column, value) for column, value in zip(columns, expected.row, strict=True)]
     return (
         (found.what, found.column, found.times, found.table)
-        == (what, column, expected.times, table.name)
+        == (expected.what, expected.column, expected.times, table.name)
         and (found.what == "changed" or (found.in_source, found.in_target) == expected.stands)
         and [name for name, _ in found.key] == [column.name for column in columns]
         and all(value in (None, there) for value, (_, there) in zip(values, found.key, strict=True))
