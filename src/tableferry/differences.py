@@ -13,9 +13,10 @@ import numpy as np
 import pyarrow as pa
 
 from tableferry import kinds, temporal
-from tableferry.digest import HashedRows, Words, key_hashes, row_hashes
+from tableferry.digest import HashedRows, key_hashes, row_hashes
 from tableferry.kinds import Mask
 from tableferry.model import Difference, DifferingRows, Kind, Misfit, Scan
+from tableferry.xxh64 import Words
 
 SHOWN_CHARACTERS = 60
 

@@ -16,7 +16,6 @@ hand over: none is read past its end.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -29,12 +28,10 @@ import pyarrow.types as pt
 import xxhash
 
 from tableferry.model import Spread
+from tableferry.xxh64 import ALL_ONES, BITS, LANES, Scratch, Words, cut, word, xxh64
 
 BUCKETS = 1024
 """Number of buckets that rows fall into by their key, so that a search reads few rows again."""
-
-# Bytes are looked at as words where they lie, which takes a little-endian machine as Arrow does.
-Words = npt.NDArray[np.uint64]
 
 # Words held for one block of rows (16 MiB), and rows in a block at most: enough rows to make the
 # cost of calling numpy small, and few enough for the cache even in a table of many columns.
@@ -49,36 +46,12 @@ _FEWEST = 8
 # Values of one word are looked up in a table that is smaller than their number by this factor.
 _LOOKUPS = 4
 
-_KEEP = (1 << 64) - 1
 _LARGEST = (1 << 63) - 1
-_PRIME1 = 0x9E3779B185EBCA87
-_PRIME2 = 0xC2B2AE3D27D4EB4F
-_PRIME3 = 0x165667B19E3779F9
-_PRIME4 = 0x85EBCA77C2B2AE63
-_PRIME5 = 0x27D4EB2F165667C5
-_LANES = 4
-
-
-def _word(value: int) -> Words:
-    """A 0-d array: as an operand it costs numpy less than one of its own scalars."""
-    return np.array(value & _KEEP, dtype=np.uint64)
-
-
-def _lanes(*values: int) -> Words:
-    """Shape (4, 1): one word for each lane of XXH64."""
-    return np.array([value & _KEEP for value in values], dtype=np.uint64)[:, None]
-
-
-_P1, _P2, _P3, _P4 = map(_word, (_PRIME1, _PRIME2, _PRIME3, _PRIME4))
-_LANE_STARTS = _lanes(_PRIME1 + _PRIME2, _PRIME2, 0, -_PRIME1)
-_LANE_TURNS = _lanes(1, 7, 12, 18)
-_BITS = [_word(bits) for bits in range(65)]
-_ALL_ONES = _word(_KEEP)
-_LOW_HALF = _word(0xFFFFFFFF)
+_LOW_HALF = word(0xFFFFFFFF)
 _NO_SEED: Words = np.zeros(1, dtype=np.uint64)
 _ROW_SEEDS: Words = np.array([[0], [1]], dtype=np.uint64)
-_BUCKET_SHIFT = _BITS[64 - (BUCKETS - 1).bit_length()]
-_CANONICAL_NAN = _word(0x7FF8000000000000)
+_BUCKET_SHIFT = BITS[64 - (BUCKETS - 1).bit_length()]
+_CANONICAL_NAN = word(0x7FF8000000000000)
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,7 +146,7 @@ def digest_batch(
     decimal that its precision does not allow.
     """
     digest = BucketedDigest.empty()
-    scratch = _Scratch()
+    scratch = Scratch()
     in_order = _spread_buckets(columns[key[0]], spread) if spread is not None else None
     for rows, message in _messages(columns, scratch):
         if in_order is not None:
@@ -189,7 +162,7 @@ def digest_batch(
 def row_hashes(columns: Sequence[pa.Array]) -> tuple[Words, Words]:
     """The low and the high half of each row's hash, in order; raises as digest_batch does."""
     hashes = np.empty((2, len(columns[0]) if columns else 0), dtype=np.uint64)
-    scratch = _Scratch()
+    scratch = Scratch()
     for rows, message in _messages(columns, scratch):
         hashes[:, rows] = _row_hashes(message, scratch)
     return hashes[0], hashes[1]
@@ -215,7 +188,7 @@ def key_buckets(
         return _buckets(low[None], (0,))
     chosen = [columns[number] for number in key]
     buckets = np.empty(len(chosen[0]), dtype=np.int64)
-    for rows, message in _messages(chosen, _Scratch()):
+    for rows, message in _messages(chosen, Scratch()):
         buckets[rows] = _buckets(message[_mark_words(len(key)) :], range(len(key)))
     return buckets
 
@@ -224,7 +197,7 @@ def sum_buckets(buckets: npt.NDArray[np.int64], low: Words, high: Words) -> Buck
     """The digest of rows by their buckets and the halves of their hashes, all of shape (rows,)."""
     digest = BucketedDigest.empty()
     hashes = np.stack([low, high])
-    for some in _cut(0, len(buckets), _BLOCK_ROWS):
+    for some in cut(0, len(buckets), _BLOCK_ROWS):
         digest += _bucket_sums(buckets[some], np.ascontiguousarray(hashes[:, some]))
     return digest
 
@@ -250,8 +223,8 @@ def _spread_buckets(column: pa.Array, spread: Spread) -> npt.NDArray[np.int64]:
     """Without a value a row is in the first bucket."""
     values = _fixed(column, np.int64)
     # Unsigned, since two integers of 64 bits may lie further apart than a signed one reaches.
-    above = values.view(np.uint64) - _word(spread.lower)
-    buckets: npt.NDArray[np.int64] = np.minimum(above >> _BITS[spread.shift], BUCKETS - 1).astype(
+    above = values.view(np.uint64) - word(spread.lower)
+    buckets: npt.NDArray[np.int64] = np.minimum(above >> BITS[spread.shift], BUCKETS - 1).astype(
         np.int64
     )
     buckets[values < spread.lower] = 0
@@ -283,31 +256,10 @@ def _bucket_sums(buckets: npt.NDArray[np.int64], hashes: Words) -> BucketedDiges
         for half in (0, 1)
         for piece in (0, 1)
     ]
-    middle = sums[1] + (sums[0] >> _BITS[32])
-    low = (middle << _BITS[32]) | (sums[0] & _LOW_HALF)
-    high = sums[2] + (sums[3] << _BITS[32]) + (middle >> _BITS[32])
+    middle = sums[1] + (sums[0] >> BITS[32])
+    low = (middle << BITS[32]) | (sums[0] & _LOW_HALF)
+    high = sums[2] + (sums[3] << BITS[32]) + (middle >> BITS[32])
     return BucketedDigest(np.bincount(buckets, minlength=BUCKETS), low, high)
-
-
-class _Scratch:
-    """Arrays that are written again for every block: fresh memory costs more than the hash."""
-
-    def __init__(self) -> None:
-        self._flat: dict[str, Words] = {}
-
-    def words(self, name: str, *shape: int) -> Words:
-        """An array of this shape with anything in it; it is the caller's until the next call."""
-        size = math.prod(shape)
-        flat = self._flat.get(name)
-        if flat is None or flat.size < size:
-            flat = self._flat[name] = np.empty(size, dtype=np.uint64)
-        return flat[:size].reshape(shape)
-
-
-def _cut(start: int, stop: int, step: int) -> Iterator[slice]:
-    """Cuts a range into slices of at most step, or of one if that is less."""
-    for begin in range(start, stop, max(1, step)):
-        yield slice(begin, min(begin + max(1, step), stop))
 
 
 def _mark_words(columns: int) -> int:
@@ -315,7 +267,7 @@ def _mark_words(columns: int) -> int:
     return -(-columns // 64)
 
 
-def _messages(columns: Sequence[pa.Array], scratch: _Scratch) -> Iterator[tuple[slice, Words]]:
+def _messages(columns: Sequence[pa.Array], scratch: Scratch) -> Iterator[tuple[slice, Words]]:
     """The rows of the columns, block by block, as the words that a row's hash is taken of.
 
     The words have shape (mark words + columns, rows), and are overwritten for the next block.
@@ -325,7 +277,7 @@ def _messages(columns: Sequence[pa.Array], scratch: _Scratch) -> Iterator[tuple[
     opened = [_open(column) for column in columns]
     marks = _mark_words(len(columns))
     height = marks + len(columns)
-    for rows in _cut(0, len(columns[0]), min(_BLOCK_ROWS, _BLOCK_WORDS // height)):
+    for rows in cut(0, len(columns[0]), min(_BLOCK_ROWS, _BLOCK_WORDS // height)):
         message = scratch.words("message", height, rows.stop - rows.start)
         message[:marks] = 0
         for number, (column, nulls) in enumerate(opened):
@@ -333,91 +285,17 @@ def _messages(columns: Sequence[pa.Array], scratch: _Scratch) -> Iterator[tuple[
             column.hash_rows(rows, hashes, scratch)
             if nulls is not None:
                 hashes[nulls[rows]] = 0
-                message[number // 64] |= nulls[rows].astype(np.uint64) << _BITS[number % 64]
+                message[number // 64] |= nulls[rows].astype(np.uint64) << BITS[number % 64]
         yield rows, message
 
 
-def _row_hashes(message: Words, scratch: _Scratch) -> Words:
+def _row_hashes(message: Words, scratch: Scratch) -> Words:
     """Shape (2, rows): low and high halves. The message is overwritten."""
     rows = message.shape[1]
     hashes = scratch.words("hashes", 2, rows)
-    for some in _cut(0, rows, _PASS_WORDS // (2 * _LANES)):
-        _xxh64(message[:, some], _ROW_SEEDS, hashes[:, some], scratch)
+    for some in cut(0, rows, _PASS_WORDS // (2 * LANES)):
+        xxh64(message[:, some], _ROW_SEEDS, hashes[:, some], scratch)
     return hashes
-
-
-def _xxh64(words: Words, seeds: Words, out: Words, scratch: _Scratch) -> None:
-    """Writes XXH64 of each column of words, shape (count, n), to out, shape (..., n).
-
-    The seeds' shape broadcasts to that of out. The words are overwritten. Steps and constants are
-    those of the xxHash specification, section "XXH64 algorithm".
-    """
-    count, length = words.shape
-    spare = scratch.words("spare", *out.shape)
-    np.multiply(words, _P2, out=words)
-    striped = count - count % _LANES
-    if striped:
-        lanes = scratch.words("lanes", *out.shape[:-1], _LANES, length)
-        turned = scratch.words("turned", *lanes.shape)
-        np.add(words[:_LANES], _LANE_STARTS + seeds[..., None, :], out=lanes)
-        _mix(lanes, turned)
-        for stripe in range(_LANES, striped, _LANES):
-            lanes += words[stripe : stripe + _LANES]
-            _mix(lanes, turned)
-        _merge(lanes, turned, out, scratch)
-        state = np.add(out, _word(8 * count), out=out)
-    else:
-        state = seeds + _word(_PRIME5 + 8 * count)
-    tail = words[striped:]
-    if len(tail):
-        _mix(tail, scratch.words("turned", *tail.shape))
-    for word in tail:
-        state = np.bitwise_xor(state, word, out=out)
-        _rotate(out, 27, spare)
-        np.multiply(out, _P1, out=out)
-        np.add(out, _P4, out=out)
-    _avalanche(state, out, spare)
-
-
-def _rotate(words: Words, bits: int, spare: Words) -> None:
-    np.left_shift(words, _BITS[bits], out=spare)
-    np.right_shift(words, _BITS[64 - bits], out=words)
-    np.bitwise_or(words, spare, out=words)
-
-
-def _mix(words: Words, spare: Words) -> None:
-    """The part of a round that follows the multiplication by the second prime."""
-    _rotate(words, 31, spare)
-    np.multiply(words, _P1, out=words)
-
-
-def _merge(lanes: Words, spare: Words, out: Words, scratch: _Scratch) -> None:
-    """Brings the lanes, shape (..., 4, n), which are overwritten, together in out."""
-    right = scratch.words("right", *lanes.shape)
-    np.left_shift(lanes, _LANE_TURNS, out=spare)
-    np.right_shift(lanes, _BITS[64] - _LANE_TURNS, out=right)
-    np.bitwise_or(spare, right, out=spare)
-    np.add(spare[..., 0, :], spare[..., 1, :], out=out)
-    np.add(out, spare[..., 2, :], out=out)
-    np.add(out, spare[..., 3, :], out=out)
-    np.multiply(lanes, _P2, out=lanes)
-    _mix(lanes, spare)
-    for lane in range(_LANES):
-        np.bitwise_xor(out, lanes[..., lane, :], out=out)
-        np.multiply(out, _P1, out=out)
-        np.add(out, _P4, out=out)
-
-
-def _avalanche(state: Words, out: Words, spare: Words) -> None:
-    """The last step, from state, whose shape broadcasts to that of out."""
-    np.right_shift(state, _BITS[33], out=spare)
-    np.bitwise_xor(state, spare, out=out)
-    np.multiply(out, _P2, out=out)
-    np.right_shift(out, _BITS[29], out=spare)
-    np.bitwise_xor(out, spare, out=out)
-    np.multiply(out, _P3, out=out)
-    np.right_shift(out, _BITS[32], out=spare)
-    np.bitwise_xor(out, spare, out=out)
 
 
 @dataclass(frozen=True, slots=True)
@@ -426,7 +304,7 @@ class _Numbers:
 
     values: npt.NDArray[Any]
 
-    def hash_rows(self, rows: slice, out: Words, scratch: _Scratch) -> None:
+    def hash_rows(self, rows: slice, out: Words, scratch: Scratch) -> None:
         values = self.values[rows]
         words = scratch.words("words", len(out))
         if values.dtype == np.float64:
@@ -436,7 +314,7 @@ class _Numbers:
         _hash_words(words, out, scratch)
 
 
-def _hash_words(words: Words, out: Words, scratch: _Scratch) -> None:
+def _hash_words(words: Words, out: Words, scratch: Scratch) -> None:
     """Hashes values of one word, which are overwritten.
 
     Where they lie close together, as dates and small numbers do, each number of their range is
@@ -448,12 +326,12 @@ def _hash_words(words: Words, out: Words, scratch: _Scratch) -> None:
     if span <= len(words) // _LOOKUPS:
         table: Words = (np.arange(span) + least).view(np.uint64)
         hashes = np.empty_like(table)
-        _xxh64(table[None], _NO_SEED, hashes, scratch)
+        xxh64(table[None], _NO_SEED, hashes, scratch)
         numbers -= least
         hashes.take(numbers, out=out, mode="clip")
     else:
-        for some in _cut(0, len(words), _PASS_WORDS):
-            _xxh64(words[None, some], _NO_SEED, out[some], scratch)
+        for some in cut(0, len(words), _PASS_WORDS):
+            xxh64(words[None, some], _NO_SEED, out[some], scratch)
 
 
 def _canonical_floats(values: npt.NDArray[np.float64], out: Words) -> None:
@@ -469,7 +347,7 @@ class _Strings:
     offsets: npt.NDArray[Any]
     data: npt.NDArray[np.uint8]
 
-    def hash_rows(self, rows: slice, out: Words, scratch: _Scratch) -> None:
+    def hash_rows(self, rows: slice, out: Words, scratch: Scratch) -> None:
         offsets = self.offsets[rows.start : rows.stop + 1].astype(np.int64)
         data = self.data[offsets[0] : offsets[-1]]
         offsets -= offsets[0]
@@ -497,7 +375,7 @@ def _byte_hashes() -> Words:
     """The hashes of the strings of one byte, by that byte."""
     words = np.arange(256, dtype=np.uint64)
     hashes = np.empty_like(words)
-    _xxh64(words[None], np.ones(1, dtype=np.uint64), hashes, _Scratch())
+    xxh64(words[None], np.ones(1, dtype=np.uint64), hashes, Scratch())
     return hashes
 
 
@@ -507,7 +385,7 @@ def _hash_sorted(
     lengths: npt.NDArray[np.int64],
     ends: list[int],
     out: Words,
-    scratch: _Scratch,
+    scratch: Scratch,
 ) -> None:
     """Hashes strings that come ordered by the number of words that they fill.
 
@@ -521,9 +399,9 @@ def _hash_sorted(
             alike = slice(begin, end)
             _hash_singly(data, starts[alike], lengths[alike], out[alike])
         else:
-            for some in _cut(begin, end, _PASS_WORDS // max(count, 1)):
+            for some in cut(begin, end, _PASS_WORDS // max(count, 1)):
                 padded = _gather(words, starts[some], lengths[some], count, scratch)
-                _xxh64(padded, lengths[some].view(np.uint64), out[some], scratch)
+                xxh64(padded, lengths[some].view(np.uint64), out[some], scratch)
         begin = end
 
 
@@ -546,7 +424,7 @@ def _gather(
     starts: npt.NDArray[np.int64],
     lengths: npt.NDArray[np.int64],
     count: int,
-    scratch: _Scratch,
+    scratch: Scratch,
 ) -> Words:
     """Strings that fill count words, padded with zeros, as an array of shape (count, strings).
 
@@ -556,8 +434,8 @@ def _gather(
     padded = scratch.words("padded", count, len(starts))
     here, there, spare = scratch.words("gathered", 3, len(starts))
     first = starts >> 3
-    right = (starts.view(np.uint64) & _BITS[7]) << _BITS[3]
-    left = _BITS[64] - right  # 64 where a string is aligned: numpy shifts the other word to zero
+    right = (starts.view(np.uint64) & BITS[7]) << BITS[3]
+    left = BITS[64] - right  # 64 where a string is aligned: numpy shifts the other word to zero
     words.take(first, out=here, mode="clip")
     for number in range(count):
         words[number + 1 :].take(first, out=there, mode="clip")
@@ -567,7 +445,7 @@ def _gather(
         here, there = there, here
     if count:
         unused = 8 * (8 * count - lengths)
-        padded[-1] &= _ALL_ONES >> unused.view(np.uint64)
+        padded[-1] &= ALL_ONES >> unused.view(np.uint64)
     return padded
 
 
