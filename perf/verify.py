@@ -277,7 +277,7 @@ def _require_named(report: dict[str, Any], cell: dict[str, Any]) -> None:
     (table,) = report["tables"]
     listed = table["differences"]["listed"]
     wrong = ValueError(f"not the one cell {cell}: {table['differences']}")
-    if table["differences"]["more"] or table["differences"]["search_cut_short"]:
+    if table["differences"]["more_rows"] or table["differences"]["search_cut_short"]:
         raise wrong
     if cell["key"]:
         (found,) = listed
