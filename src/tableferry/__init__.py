@@ -13,16 +13,17 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from tableferry.api import migrate, verify
+    from tableferry.api import migrate, repair, verify
     from tableferry.errors import TableferryError
     from tableferry.model import Outcome
 
-__all__ = ["Outcome", "TableferryError", "__version__", "migrate", "verify"]
+__all__ = ["Outcome", "TableferryError", "__version__", "migrate", "repair", "verify"]
 
 _HOMES = {
     "Outcome": "tableferry.model",
     "TableferryError": "tableferry.errors",
     "migrate": "tableferry.api",
+    "repair": "tableferry.api",
     "verify": "tableferry.api",
 }
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
-from tableferry import access, migration, settings, verification
+from tableferry import access, migration, repairing, settings, verification
 from tableferry.addresses import DatabaseAddress, EmbeddedServer, PostgresServer
 from tableferry.dialects.base import Endpoint
 from tableferry.errors import UsageError
@@ -108,6 +108,39 @@ def verify(
         opened(_address(known, target, database), os.environ) as b,
     ):
         return verification.verify(a, b, options, on_event)
+
+
+def repair(
+    source: str,
+    target: str,
+    *,
+    tables: Iterable[str] = (),
+    exclude: Iterable[str] = (),
+    casts: Iterable[str] = (),
+    max_differences: int = MAX_LISTED,
+    workers: int | None = None,
+    force: bool = False,
+    confirm: Callable[[str], bool] = lambda _: True,
+    config: Path | None = None,
+    database: Literal["main", "usage"] = "main",
+    on_event: Observer = _ignore,
+) -> Outcome:
+    """Verifies, writes the target's differing rows anew, and verifies these tables again; see
+    migrate for the arguments. ``confirm`` is asked with a sentence that says how many rows of which
+    tables, before anything is written. ``outcome.tables[i].repair`` tells what was done, and why
+    what still differs could not be repaired."""
+    known = _known(config)
+    options = verification.VerificationOptions(
+        workers=checked_workers(workers),
+        selection=Selection(tuple(tables), tuple(exclude)),
+        casts=tuple(casts),
+        listed=max_differences,
+    )
+    with (
+        opened(_address(known, source, database), os.environ) as a,
+        opened(_address(known, target, database), os.environ) as b,
+    ):
+        return repairing.repair(a, b, options, repairing.Consent(force, confirm), on_event)
 
 
 def _address(

@@ -83,6 +83,32 @@ class TableCheck:
         # What is known of values that no reading makes fit, and of which side they are.
         self._unfitting: tuple[Survey, int] | None = None
         self._sides: tuple[Side, Side]
+        self._misfitting = False
+
+    @property
+    def target(self) -> Table:
+        return self._theirs
+
+    @property
+    def whole(self) -> bool:
+        """Whether every column of the target is compared."""
+        return len(self._pairs) == len(self._theirs.columns)
+
+    @property
+    def sides(self) -> tuple[Side, Side]:
+        """As they were compared at last."""
+        return self._sides
+
+    @property
+    def obstacle(self) -> str:
+        """Why rows of the one side cannot be made those of the other; "" where nothing is known to
+        speak against it."""
+        if self._unmatched:
+            names = ", ".join(difference.column for difference in self._unmatched)
+            return f"the target has no column {names}"
+        if self._misfitting:
+            return "it holds values that the columns of the other side cannot hold"
+        return ""
 
     def begin(self, mine: Session, theirs: Session) -> None:
         """Queues everything to read; the sessions say how the tables are cut."""
@@ -301,6 +327,7 @@ class TableCheck:
 
     def _misfit_outcome(self, survey: Survey, number: int) -> TableOutcome:
         """``number`` of the side that has values which the other cannot have."""
+        self._misfitting = True
         name = str(self._mine.name)
 
         listed = []

@@ -235,7 +235,7 @@ def _ending(command: _Command, pair: Pair) -> Outcome | PlanOutcome:
 
 
 def _run(command: _Command, pair: Pair, observe: Observer) -> Outcome:
-    from tableferry import api, migration, reloading, verification
+    from tableferry import api, migration, reloading, repairing, verification
 
     arguments = command.arguments
     options = verification.VerificationOptions(
@@ -251,6 +251,9 @@ def _run(command: _Command, pair: Pair, observe: Observer) -> Outcome:
     ):
         if arguments.rejects is not None:
             return reloading.load_rejects((source, target), arguments.rejects, options, observe)
+        if arguments.repair:
+            consent = repairing.Consent(arguments.force, command.confirms)
+            return repairing.repair(source, target, options, consent, observe)
         if arguments.verify:
             return verification.verify(source, target, options, observe)
         return migration.migrate(source, target, _options(command, pair), observe)
@@ -308,6 +311,8 @@ def _report_of(command: _Command, pair: Pair, ending: Ending) -> dict[str, Any]:
     if isinstance(ending, PlanOutcome):
         return report.of_plan(replace(ending, risks=(*command.risks, *ending.risks)))
     what = "plan" if arguments.command == "plan" else "verify" if arguments.verify else "migrate"
+    if arguments.repair:
+        what = "repair"
     if arguments.rejects is not None:
         what = "load rejects"
     return report.of_error(ending, what, (str(pair.source), str(pair.target)))

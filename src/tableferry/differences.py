@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow as pa
 
 from tableferry import kinds, temporal
-from tableferry.digest import HashedRows, key_hashes, row_hashes
+from tableferry.digest import HashedRows, Positions, key_hashes, row_hashes
 from tableferry.kinds import Mask
 from tableferry.model import Difference, DifferingRows, Kind, Misfit, Scan
 from tableferry.xxh64 import Words
@@ -29,8 +29,7 @@ def differing(source: HashedRows, target: HashedRows, *, keyed: bool) -> Differi
     A row is matched by its key where that stands once among what one side has beyond the other,
     and otherwise whole.
     """
-    mine = source.keys[_surplus(source.rows, target.rows)]
-    theirs = target.keys[_surplus(target.rows, source.rows)]
+    mine, theirs = surplus_keys(source, target)
     keys = np.union1d(mine, theirs)
     changed = len(np.intersect1d(_single(mine), _single(theirs))) if keyed else 0
     return Differing(DifferingRows(changed, len(mine) - changed, len(theirs) - changed), keys)
@@ -92,6 +91,41 @@ def cell(table: pa.Table, scan: Scan, misfit: Misfit) -> str | None:
         return None
     row = table.slice(int(places[0]), 1)
     return show(_values(row.column(misfit.column), scan.columns[misfit.column].kind)[0])
+
+
+def matched(source: HashedRows, target: HashedRows, *, keyed: bool) -> Matched:
+    """As ``differing`` tells how many, which rows those are."""
+    mine = np.flatnonzero(_surplus(source.rows, target.rows))
+    theirs = np.flatnonzero(_surplus(target.rows, source.rows))
+    ours, others = source.keys[mine], target.keys[theirs]
+    both = np.intersect1d(_single(ours), _single(others)) if keyed else ours[:0]
+    mine_in, theirs_in = np.isin(ours, both), np.isin(others, both)
+    changed, counterparts = mine[mine_in], theirs[theirs_in]
+    return Matched(
+        changed[np.argsort(source.keys[changed])],
+        counterparts[np.argsort(target.keys[counterparts])],
+        mine[~mine_in],
+        theirs[~theirs_in],
+    )
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Matched:
+    """Rows by their positions on either side. A ``changed`` one of the source stands in the target
+    with other values, as the one of ``counterparts`` in the same place."""
+
+    changed: Positions
+    counterparts: Positions
+    missing: Positions
+    extra: Positions
+
+
+def surplus_keys(source: HashedRows, target: HashedRows) -> tuple[Words, Words]:
+    """Of rows that the other side has not, or not as often, the keys' hashes."""
+    return (
+        source.keys[_surplus(source.rows, target.rows)],
+        target.keys[_surplus(target.rows, source.rows)],
+    )
 
 
 def keys_of(table: pa.Table, scan: Scan) -> Words:

@@ -8,7 +8,7 @@ from typing import Literal, TypeAlias
 
 from tableferry.model import TableName
 
-Phase = Literal["copy", "survey", "index", "verify"]
+Phase = Literal["copy", "survey", "index", "verify", "repair"]
 
 
 @dataclass(frozen=True, slots=True)

@@ -655,6 +655,32 @@ class Drift:
 
 
 @dataclass(frozen=True, slots=True)
+class Repair:
+    """What a repair has done to a table: rows by what was done, and why ``left`` rows, or the whole
+    table, are as they were."""
+
+    changed: int = 0
+    inserted: int = 0
+    deleted: int = 0
+    left: int = 0
+    reasons: tuple[str, ...] = ()
+
+    def __add__(self, other: Repair) -> Repair:
+        return Repair(
+            self.changed + other.changed,
+            self.inserted + other.inserted,
+            self.deleted + other.deleted,
+            self.left + other.left,
+            tuple(dict.fromkeys((*self.reasons, *other.reasons))),
+        )
+
+    @property
+    def total(self) -> int:
+        """Rows that were written."""
+        return self.changed + self.inserted + self.deleted
+
+
+@dataclass(frozen=True, slots=True)
 class TableOutcome:
     """What became of one table, as the summary and the report show it."""
 
@@ -686,6 +712,8 @@ class TableOutcome:
     rejected: int = 0
     rejects_file: str = ""
     plan: TablePlan | None = None
+    # What was done to it since it was found to differ.
+    repair: Repair | None = None
 
 
 # What a worker does for a while; "run" are the phases of the run itself, by their own names.
@@ -724,7 +752,7 @@ class Outcome:
     # "created" is a run that was to bring the schema alone.
     # "sampled": no difference, but not every row was compared.
     status: Literal["verified", "rejected", "differences", "created", "sampled"]
-    command: Literal["migrate", "verify", "load rejects"]
+    command: Literal["migrate", "verify", "repair", "load rejects"]
     source: str
     target: str
     tables: tuple[TableOutcome, ...]

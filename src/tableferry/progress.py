@@ -24,6 +24,7 @@ _WORDS: dict[Phase, str] = {
     "survey": "surveying",
     "index": "indexing",
     "verify": "verifying",
+    "repair": "repairing",
 }
 
 

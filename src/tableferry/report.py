@@ -141,6 +141,7 @@ def _table(table: TableOutcome) -> dict[str, Any]:
         "seconds": _seconds(table.seconds),
         "rejected": {"rows": table.rejected, "file": table.rejects_file},
         "plan": _plan(table.plan) if table.plan else None,
+        "repair": asdict(table.repair) if table.repair else None,
         "spelling_normalised": dict(table.normalised),
         "converted": dict(table.converted),
         "ranges": {

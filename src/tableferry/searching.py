@@ -85,15 +85,15 @@ class Search:
 
     def begin(self) -> None:
         mine, theirs = self._digests
-        self._rounds = list(_rounds(mine.differing(theirs), self._bucket_rows, _ROUND_ROWS))
+        self._left_rounds = list(rounds(mine.differing(theirs), self._bucket_rows, _ROUND_ROWS))
         self._next_round()
 
     def _bucket_rows(self, bucket: int) -> int:
         return max(int(digest.rows[bucket]) for digest in self._digests)
 
     def _next_round(self) -> None:
-        if self._rounds:
-            self._search(self._rounds.pop(0))
+        if self._left_rounds:
+            self._search(self._left_rounds.pop(0))
         elif self._unseen and self._left > 0:
             self._fetch(self._unseen.pop(0))
         else:
@@ -137,7 +137,7 @@ class Search:
         if self._left <= 0:
             return ()
         row_bytes = max(side.bytes // max(side.rows, 1) for side in self._sides)
-        affordable = _rounds(buckets, self._bucket_rows, _SHOWN_BYTES // max(row_bytes, 1))
+        affordable = rounds(buckets, self._bucket_rows, _SHOWN_BYTES // max(row_bytes, 1))
         first = next(affordable)
         fits = sum(map(self._bucket_rows, first)) * row_bytes <= _SHOWN_BYTES
         return first if fits else ()
@@ -146,7 +146,7 @@ class Search:
         spread = side.scan.spread
         if spread is None or not self._by_key:
             return side.ranges
-        return tuple(_key_ranges(spread, buckets, self._bucket_rows))
+        return tuple(key_ranges(spread, buckets, self._bucket_rows))
 
     def _searched(self, looking: _Pass, number: int, result: Searched) -> None:
         looking.results[number].append(result)
@@ -234,7 +234,7 @@ class Search:
                 self._add(fetch_rows, job, partial(fetched, number), Urgency.FINISH)
 
 
-def _rounds(
+def rounds(
     buckets: Sequence[int], rows: Callable[[int], int], budget: int
 ) -> Iterator[tuple[int, ...]]:
     """The buckets in groups of at most ``budget`` rows, or of a single bucket."""
@@ -250,7 +250,7 @@ def _rounds(
         yield tuple(group)
 
 
-def _key_ranges(
+def key_ranges(
     spread: Spread, buckets: Sequence[int], rows: Callable[[int], int]
 ) -> Iterator[KeyRange]:
     """The keys of ascending buckets, neighbouring ones as one range where they are not too many

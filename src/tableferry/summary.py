@@ -39,6 +39,7 @@ _ENDS = {
 }
 _MOST_DIFFERENCES = 20
 _MOST_LEFT_BEHIND = 8
+_MOST_REASONS = 5
 _MOST_RENAMED = 8
 _MOST_DRIFT = 20
 
@@ -49,6 +50,8 @@ def show(outcome: Outcome, console: Console, *, verbose: bool = False) -> None:
     console.print(_grid(outcome))
     for table in outcome.tables:
         for line in _changes(table, verbose=verbose):
+            _say(console, line, "yellow")
+        for line in _repair(table):
             _say(console, line, "yellow")
         for line in _differences(table):
             _say(console, line, "red")
@@ -189,6 +192,27 @@ def _plan_changes(name: str, table: TablePlan, *, verbose: bool) -> list[str]:
             f"{old} is called {new} in the target, and {len(renamed) - 1} of its columns, keys and "
             "indexes have other names too (--verbose lists them)"
         )
+    return lines
+
+
+def _repair(table: TableOutcome) -> list[str]:
+    done = table.repair
+    if done is None:
+        return []
+    lines = []
+    counts = {"changed": done.changed, "inserted": done.inserted, "deleted": done.deleted}
+    told = ", ".join(f"{count:,} {what}" for what, count in counts.items() if count)
+    if told:
+        lines.append(
+            f"{table.source}: {done.total:,} {'row' if done.total == 1 else 'rows'} repaired "
+            f"({told})"
+        )
+    if done.reasons:
+        left = f" ({done.left:,} {'row' if done.left == 1 else 'rows'})" if done.left else ""
+        why = "; ".join(done.reasons[:_MOST_REASONS])
+        more = len(done.reasons) - _MOST_REASONS
+        why += f"; and {more} more reasons" if more > 0 else ""
+        lines.append(f"{table.source}: could not be repaired{left}: {why}")
     return lines
 
 

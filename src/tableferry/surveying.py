@@ -16,7 +16,6 @@ from tableferry.digest import BucketedDigest, digest_batch, key_hashes, row_hash
 from tableferry.errors import DatabaseError, RunFailed
 from tableferry.events import Progress
 from tableferry.executors import emit
-from tableferry.kinds import Mask
 from tableferry.model import (
     MAX_EXAMPLES,
     Candidate,
@@ -37,6 +36,7 @@ from tableferry.tasks import (
     Speller,
     as_spelled_by,
     end_statement,
+    only,
     session_for,
 )
 
@@ -154,7 +154,7 @@ def digest_fitting(job: DigestFitting) -> Part:
             for positions in misfitting:
                 bad[positions] = True
             counts = tuple((i, d.respelled) for i, d in enumerate(decoded) if d.respelled)
-            batch = Batch(_only([d.array for d in decoded], ~bad), counts)
+            batch = Batch(tuple(only([d.array for d in decoded], ~bad)), counts)
             if job.speller is not None:
                 with session_for(job.speller.endpoint) as opened:
                     batch = as_spelled_by(opened, job.speller.scan, batch)
@@ -163,7 +163,7 @@ def digest_fitting(job: DigestFitting) -> Part:
             size += batch.bytes
             respelled.update(dict(batch.respelled))
             if bad.any():
-                rows = _only([d.array for d in decoded], bad)
+                rows = only([d.array for d in decoded], bad)
                 hashes = key_hashes(rows, scan.key, row_hashes(rows)[0]).tolist()
                 keys += hashes
                 of_row = dict(zip(np.flatnonzero(bad).tolist(), hashes, strict=True))
@@ -180,11 +180,6 @@ def digest_fitting(job: DigestFitting) -> Part:
         misfit_keys=tuple(keys),
         misfits=tuple(misfits),
     )
-
-
-def _only(columns: Sequence[pa.Array], kept: Mask) -> tuple[pa.Array, ...]:
-    mask = pa.array(kept)
-    return tuple(column.filter(mask) for column in columns)
 
 
 def _told(

@@ -261,7 +261,7 @@ def digest_range(job: DigestRange) -> Part:
     size = 0
     respelled: Counter[int] = Counter()
     with session_for(job.endpoint) as session:
-        for batch in _read(session, job.scan, job.part, job.speller):
+        for batch in read_as_spelled(session, job.scan, job.part, job.speller):
             digest += digest_batch(batch.columns, job.scan.key, job.scan.spread)
             size += batch.bytes
             respelled.update(dict(batch.respelled))
@@ -271,9 +271,10 @@ def digest_range(job: DigestRange) -> Part:
     return Part(job.part.number, digest, size, seconds, tuple(sorted(respelled.items())))
 
 
-def _read(
+def read_as_spelled(
     session: Session, scan: Scan, part: TablePart, speller: Speller | None
 ) -> Iterator[Batch]:
+    """The rows of a part, values of native types as the speller has them."""
     if speller is None:
         yield from session.read(scan, part)
         return
@@ -407,8 +408,8 @@ def search_rows(job: SearchRows) -> Searched:
         low, high = row_hashes(columns)
         found.append(HashedRows(key_hashes(columns, job.scan.key, low), low))
         digest += sum_buckets(buckets, low, high)
-        shown.append(_only(columns, np.isin(buckets, job.shown)))
-    return Searched(HashedRows.joined(found), digest, _table_of(job.scan, shown))
+        shown.append(only(columns, np.isin(buckets, job.shown)))
+    return Searched(HashedRows.joined(found), digest, table_of(job.scan, shown))
 
 
 @dataclass(frozen=True, slots=True)
@@ -430,28 +431,30 @@ def fetch_rows(job: FetchRows) -> pa.Table:
     scan = job.search.scan
     for _, columns in _rows_of_buckets(job.search):
         low, _ = row_hashes(columns)
-        chosen.append(_only(columns, np.isin(key_hashes(columns, scan.key, low), wanted)))
-    return _table_of(scan, chosen)
+        chosen.append(only(columns, np.isin(key_hashes(columns, scan.key, low), wanted)))
+    return table_of(scan, chosen)
 
 
 def _rows_of_buckets(job: SearchRows) -> Iterator[tuple[Positions, list[pa.Array]]]:
     """Batch by batch, the bucket of each row and the columns."""
     scan = job.scan
     with session_for(job.endpoint) as session:
-        for batch in _read(session, scan, job.part, job.speller):
+        for batch in read_as_spelled(session, scan, job.part, job.speller):
             buckets = key_buckets(batch.columns, scan.key, scan.spread)
             wanted = np.isin(buckets, job.buckets)
             if wanted.any():
-                yield buckets[wanted], _only(batch.columns, wanted)
+                yield buckets[wanted], only(batch.columns, wanted)
         end_statement(session, job.endpoint)
 
 
-def _only(columns: Sequence[pa.Array], wanted: Mask) -> list[pa.Array]:
+def only(columns: Sequence[pa.Array], wanted: Mask) -> list[pa.Array]:
+    """Some of the rows."""
     mask = pa.array(wanted)
     return [column.filter(mask) for column in columns]
 
 
-def _table_of(scan: Scan, chosen: list[list[pa.Array]]) -> pa.Table:
+def table_of(scan: Scan, chosen: list[list[pa.Array]]) -> pa.Table:
+    """Batches of the scan's columns as one table."""
     names = [str(i) for i in range(len(scan.columns))]
     empty = pa.table([pa.array([], arrow_type(c.kind)) for c in scan.columns], names=names)
     filled = [pa.table(columns, names=names) for columns in chosen if len(columns[0])]

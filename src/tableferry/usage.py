@@ -39,6 +39,7 @@ Where from and where to:
 
 What is done:
   --verify           compare both sides, writing nothing
+  --repair           with --verify: write the target's differing rows anew, then verify again
   --drop-all         give up the data that the target's tables hold
   --recreate         drop the target's tables concerned and create them from the source
   --resume           go on with an unfinished run
@@ -100,6 +101,7 @@ class Arguments:
     tables: tuple[str, ...] = ()
     exclude: tuple[str, ...] = ()
     verify: bool = False
+    repair: bool = False
     drop_all: bool = False
     recreate: bool = False
     misfit: MisfitPolicy = "widen"
@@ -156,6 +158,10 @@ def _run(given: dict[str, Any], argv: Sequence[str]) -> Arguments:
                 raise UsageError(f"--rejects and {other} do not go together.")
     if given["--sample"] and not given["--verify"]:
         raise UsageError("--sample is for --verify.", hint=_SEE)
+    if given["--repair"] and not given["--verify"]:
+        raise UsageError("--repair is for --verify.", hint=_SEE)
+    if given["--repair"] and given["--sample"]:
+        raise UsageError("--repair needs every row: it does not go with --sample.")
     if given["--verify"] and (given["--drop-all"] or given["--recreate"]):
         raise UsageError("--verify writes nothing: it does not go with --drop-all or --recreate.")
     _require_one_purpose(given)
@@ -171,6 +177,7 @@ def _run(given: dict[str, Any], argv: Sequence[str]) -> Arguments:
         tables=tuple(given["--tables"]),
         exclude=tuple(given["--exclude"]),
         verify=given["--verify"],
+        repair=given["--repair"],
         drop_all=given["--drop-all"],
         recreate=given["--recreate"],
         misfit=cast(MisfitPolicy, _one_of("--misfit", given["--misfit"], _MISFITS)),

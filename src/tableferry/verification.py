@@ -13,9 +13,9 @@ from functools import partial
 from tableferry.casts import Offers, parse_all
 from tableferry.checking import Looking, TableCheck
 from tableferry.dialects import dialect_of
-from tableferry.dialects.base import Endpoint
+from tableferry.dialects.base import Endpoint, Session
 from tableferry.events import Observer
-from tableferry.model import MAX_LISTED, Difference, Outcome, Table, TableName, TableOutcome
+from tableferry.model import MAX_LISTED, Difference, Outcome, Schema, Table, TableName, TableOutcome
 from tableferry.pairing import Ends, table_like
 from tableferry.running import (
     Clock,
@@ -62,31 +62,14 @@ def verify(
         )
         require_two_databases(mine, theirs, source)
         with clock.phase("inspect"):
-            everything = mine.inspect()
-            require_tables(everything, source)
-            schema = options.selection.apply(everything)
-            mine.require_readable(schema.tables)
-            Offers(*dialects, rules).require_matches(schema)
+            chosen = chosen_of(mine, source, Offers(*dialects, rules), options)
             found = theirs.inspect_target()
-            checked = check_schema(ends, (everything, found), theirs, options.selection)
-        looking = Looking(options.listed, options.sample)
-        outcomes: dict[TableName, TableOutcome] = {}
+            checked = check_schema(ends, (chosen.everything, found), theirs, options.selection)
         with clock.phase("verify"):
-            size = sum(table.size for table in schema.tables)
-            executor = stack.enter_context(started_executor(size, options.workers, observe))
-            jobs = stack.enter_context(jobs_over(executor, clock, ends.target))
-            for table in schema.tables:
-                other = table_like(table.name, everything, found, dialects[1])
-                if other is None:
-                    outcomes[table.name] = _absent(table, mine.count(table.name))
-                    continue
-                done = partial(outcomes.__setitem__, table.name)
-                check = TableCheck(ends, (table, other), jobs, observe, looking, done)
-                check.begin(mine, theirs)
-            jobs.run()
+            looked = look(ends, (mine, theirs), chosen, found, Watched(options, observe, clock))
         for hold in holds:
             hold.check()
-        tables = tuple(outcomes[table.name] for table in schema.tables)
+        tables = tuple(looked.outcomes.values())
         return Outcome(
             status=status_of(tables),
             command="verify",
@@ -102,6 +85,76 @@ def verify(
             sample=options.sample,
             timeline=clock.timeline(),
         )
+
+
+@dataclass(frozen=True, slots=True)
+class Chosen:
+    """What a source holds, and which of its tables are compared."""
+
+    everything: Schema
+    tables: tuple[Table, ...]
+
+
+def chosen_of(
+    session: Session, source: Endpoint, offers: Offers, options: VerificationOptions
+) -> Chosen:
+    """Raises Refused where there is nothing to compare, or this role may not read it."""
+    everything = session.inspect()
+    require_tables(everything, source)
+    schema = options.selection.apply(everything)
+    session.require_readable(schema.tables)
+    offers.require_matches(schema)
+    return Chosen(everything, schema.tables)
+
+
+@dataclass(frozen=True, slots=True)
+class Watched:
+    """How both sides are looked at, and who is told of it."""
+
+    options: VerificationOptions
+    observe: Observer
+    clock: Clock
+
+
+@dataclass(frozen=True, slots=True)
+class Looked:
+    """What a look at both sides has found, by the source's names: ``outcomes`` in the order of its
+    tables. A table that the target has not was not checked."""
+
+    outcomes: dict[TableName, TableOutcome]
+    checks: dict[TableName, TableCheck]
+
+
+def look(
+    ends: Ends,
+    sessions: tuple[Session, Session],
+    chosen: Chosen,
+    found: Schema,
+    watched: Watched,
+) -> Looked:
+    """Compares the chosen tables of two sides that are held still; ``found`` stands in the
+    target."""
+    mine, theirs = sessions
+    options = watched.options
+    looking = Looking(options.listed, options.sample)
+    outcomes: dict[TableName, TableOutcome] = {}
+    checks: dict[TableName, TableCheck] = {}
+    size = sum(table.size for table in chosen.tables)
+    with (
+        started_executor(size, options.workers, watched.observe) as executor,
+        jobs_over(executor, watched.clock, ends.target) as jobs,
+    ):
+        for table in chosen.tables:
+            other = table_like(table.name, chosen.everything, found, ends.target_dialect)
+            if other is None:
+                outcomes[table.name] = _absent(table, mine.count(table.name))
+                continue
+            done = partial(outcomes.__setitem__, table.name)
+            check = TableCheck(ends, (table, other), jobs, watched.observe, looking, done)
+            checks[table.name] = check
+            check.begin(mine, theirs)
+        jobs.run()
+    return Looked({table.name: outcomes[table.name] for table in chosen.tables}, checks)
 
 
 def _absent(table: Table, rows: int) -> TableOutcome:

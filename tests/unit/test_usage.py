@@ -20,6 +20,7 @@ ACCEPTED: dict[str, Arguments] = {
     "--tables a* --tables b": replace(RUN, tables=("a*", "b")),
     "--exclude c --exclude d": replace(RUN, exclude=("c", "d")),
     "--verify": replace(RUN, verify=True),
+    "--verify --repair": replace(RUN, verify=True, repair=True),
     "--drop-all": replace(RUN, drop_all=True),
     "--recreate": replace(RUN, recreate=True),
     "--cast a.b=c --cast d": replace(RUN, casts=("a.b=c", "d")),

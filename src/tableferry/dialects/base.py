@@ -290,6 +290,65 @@ class Gatherer(ABC):
         """Appends it, in the current transaction."""
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Update:
+    """New values for some columns of rows that are there, one of each a row; ``places`` holds what
+    Repairer.places() told to read of them. ``again``: later changes of the same rows name them by
+    the same places."""
+
+    places: tuple[pa.Array, ...]
+    columns: tuple[ReadColumn, ...]
+    batch: Batch
+    again: bool = False
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Delete:
+    places: tuple[pa.Array, ...]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Insert:
+    columns: tuple[ReadColumn, ...]
+    batch: Batch
+
+
+Change: TypeAlias = Update | Delete | Insert
+
+
+class Repairer(TargetSession):
+    """A session that changes single rows of tables that are in use, where they stand."""
+
+    @abstractmethod
+    def require_repairable(self, needs: Mapping[TableName, Sequence[str]]) -> None:
+        """Raises Refused where this role may not do to a table what it ``needs``: "INSERT",
+        "UPDATE" or "DELETE"."""
+
+    @abstractmethod
+    def places(self, table: Table) -> tuple[ReadColumn, ...]:
+        """Columns that tell rows apart for as long as a transaction locks them. Raises Refused
+        where there are none."""
+
+    @abstractmethod
+    def replaces(self, table: TableName) -> bool:
+        """Whether a row may go and come back with other values: nothing hangs on it."""
+
+    @abstractmethod
+    def begin_repair(self, table: TableName) -> None:
+        """Until the transaction ends, no one else writes to the table, and none of its triggers
+        fires."""
+
+    @abstractmethod
+    def apply(self, table: TableName, changes: Sequence[Change]) -> None:
+        """All of these in their order, or nothing: raises DatabaseError where the database says no
+        or has changed another number of rows, and MisfitFound as ingest() does. Rows that hang on
+        one that is to go never go with it: that is a no as well."""
+
+    @abstractmethod
+    def end_repair(self) -> None:
+        """Puts the triggers back and commits."""
+
+
 @contextmanager
 def closed_on_error(batches: Iterator[Batch]) -> Iterator[None]:
     """Ends the reading at once where an error ends the writing, while what is read from is still
@@ -538,6 +597,14 @@ class Dialect(ABC):
 
     @abstractmethod
     def stage(self, endpoint: Endpoint) -> Stage: ...
+
+    @abstractmethod
+    def open_repairer(self, endpoint: Endpoint) -> Repairer: ...
+
+    @abstractmethod
+    def lock_in_place(self, endpoint: Endpoint) -> AbstractContextManager[None]:
+        """Keeps every other run away from a target that is written where it stands. Raises Refused
+        where one is under way or unfinished, or this user may not write there."""
 
     @abstractmethod
     def clients(self, endpoint: Endpoint) -> Clients:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from contextlib import AbstractContextManager, closing
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, closing, contextmanager
 
 from tableferry.dialects.base import (
+    RUN_TABLE,
     Clients,
     ColumnValues,
     Dialect,
@@ -17,6 +18,7 @@ from tableferry.dialects.base import (
 from tableferry.dialects.postgresql import ddl
 from tableferry.dialects.postgresql.clients import clients_of
 from tableferry.dialects.postgresql.hold import ExportedSnapshot
+from tableferry.dialects.postgresql.repairing import PostgresRepairer
 from tableferry.dialects.postgresql.session import PostgresSession
 from tableferry.dialects.postgresql.types import (
     candidates,
@@ -29,7 +31,7 @@ from tableferry.dialects.postgresql.types import (
     takes,
     type_for,
 )
-from tableferry.errors import UsageError
+from tableferry.errors import Refused, UsageError
 from tableferry.model import Candidate, Column, Kind, ReadColumn, TableName
 from tableferry.rejects import Stored
 
@@ -106,6 +108,22 @@ class PostgresDialect(Dialect):
 
     def open_target(self, endpoint: Endpoint) -> PostgresSession:
         return PostgresSession(endpoint)
+
+    def open_repairer(self, endpoint: Endpoint) -> PostgresRepairer:
+        return PostgresRepairer(endpoint)
+
+    @contextmanager
+    def lock_in_place(self, endpoint: Endpoint) -> Iterator[None]:
+        with closing(PostgresSession(endpoint)) as session:
+            session.lock_run()
+            if any(table.name.name == RUN_TABLE for table in session.inspect_target().tables):
+                raise Refused(
+                    f"{endpoint} holds an unfinished run.",
+                    hint="--abort gives it up, then migrate again.",
+                )
+            # Nothing but the lock itself, which is the session's, is held from here on.
+            session.rollback()
+            yield
 
     def stage(self, endpoint: Endpoint) -> Stage:
         return InPlace(endpoint)

@@ -32,6 +32,17 @@ def set_aside(
     back: list[Restoration] = []
     for row in rows(connection, _FOREIGN_KEYS.format(tables=listed)):
         _foreign_key(row, away, back)
+    triggers = triggers_aside(connection, tables)
+    return (*away, *triggers[0]), (*back, *triggers[1])
+
+
+def triggers_aside(
+    connection: adbc_driver_postgresql.dbapi.Connection, tables: Sequence[TableName]
+) -> tuple[tuple[str, ...], tuple[Restoration, ...]]:
+    """The same for triggers alone."""
+    listed = ", ".join(f"{literal(qualified(name))}::regclass" for name in tables)
+    away: list[str] = []
+    back: list[Restoration] = []
     for row in rows(connection, _TRIGGERS.format(tables=listed)):
         table = TableName(row["schema"], row["tbl"])
         trigger = f"TRIGGER {quote(row['name'])}"
@@ -39,6 +50,14 @@ def set_aside(
         enable = f"ALTER TABLE {qualified(table)} {_ENABLE[row['enabled']]} {trigger}"
         back.append(Restoration(table, "trigger", row["name"], enable))
     return tuple(away), tuple(back)
+
+
+def references(
+    connection: adbc_driver_postgresql.dbapi.Connection, table: TableName
+) -> list[dict[str, Any]]:
+    """Foreign keys that refer to a table: ``schema``, ``tbl`` and ``columns`` of who refers, its
+    ``parent_columns``, and by pg_constraint.confdeltype what a deletion does."""
+    return rows(connection, _REFERENCES.format(table=literal(qualified(table))))
 
 
 def _foreign_key(row: dict[str, Any], away: list[str], back: list[Restoration]) -> None:
@@ -93,6 +112,16 @@ _FOREIGN_KEYS = (
     "WHERE k.contype = 'f' AND k.conparentid = 0 "
     "AND (k.conrelid IN ({tables}) OR k.confrelid IN ({tables})) ORDER BY 1, 2, 3"
 )
+# As _FOREIGN_KEYS, of those that refer to one table.
+_REFERENCES = (
+    f"SELECT {_NAMES}, k.conname::text AS name, k.confdeltype::text AS on_delete, "
+    f"{_COLUMNS.format(key='conkey', table='conrelid')} AS columns, "
+    f"{_COLUMNS.format(key='confkey', table='confrelid')} AS parent_columns "
+    "FROM pg_constraint k JOIN pg_class c ON c.oid = k.conrelid "
+    "JOIN pg_namespace n ON n.oid = c.relnamespace "
+    "WHERE k.contype = 'f' AND k.conparentid = 0 AND k.confrelid = {table}::regclass "
+    "ORDER BY 1, 2, 3"
+)
 _TRIGGERS = (
     f"SELECT {_NAMES}, g.tgname::text AS name, g.tgenabled::text AS enabled "
     "FROM pg_trigger g JOIN pg_class c ON c.oid = g.tgrelid "
@@ -104,7 +133,7 @@ _TRIGGERS = (
 def canonical_query(type_name: str, texts: str) -> str:
     """How a type spells texts, which are given as a list of literals, and whether it cuts or
     rounds one to do so: a cast does that without a word (section 4.2.9)."""
-    base = _without_modifiers(type_name)
+    base = without_modifiers(type_name)
     value = cast_of("v", type_name)
     exact = "::numeric" if type_name == "money" else ""
     if base != type_name:
@@ -141,7 +170,12 @@ def cast_of(text: str, type_name: str) -> str:
 _UNBOUNDED = {"character": "bpchar", "bit": "bit varying"}
 
 
-def _without_modifiers(type_name: str) -> str:
+def without_modifiers(type_name: str) -> str:
+    """The type without what limits its values.
+
+    >>> without_modifiers("character varying(5)[]")
+    'character varying[]'
+    """
     base = re.sub(r"\(\d+(,-?\d+)?\)", "", type_name)
     name = base.rstrip("[]")
     brackets = base[len(name) :]

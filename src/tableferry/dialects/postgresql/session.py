@@ -453,7 +453,7 @@ class PostgresSession(TargetSession, Surveyor):
             batches = (_only(taken, batch) for batch in batches)
             columns = tuple(itertools.compress(columns, taken))
         schema = pa.schema([(c.column.name, storing(c).arrow_type) for c in columns])
-        encoded = _Encoded(table, columns, batches)
+        encoded = Encoded(table, columns, batches)
         with postgres.errors(self._endpoint, f"table {table}"):
             if any(storing(column).staged for column in columns):
                 for data in encoded:
@@ -479,28 +479,36 @@ class PostgresSession(TargetSession, Surveyor):
         self, table: TableName, columns: tuple[ReadColumn, ...], data: pa.RecordBatch
     ) -> None:
         names = ", ".join(quote(column.column.name) for column in columns)
-        definition = ", ".join(
-            f"{quote(c.column.name)} {'text' if storing(c).staged else c.column.declared}"
-            for c in columns
-        )
-        casts = ", ".join(
-            aside.cast_of(f"s.{quote(c.column.name)}", c.column.declared)
-            if storing(c).staged
-            else f"s.{quote(c.column.name)}"
-            for c in columns
-        )
-        postgres.run(self._connection, f"CREATE TEMP TABLE {_STAGE} ({definition}) ON COMMIT DROP")
-        with self._connection.cursor() as cursor:
-            cursor.adbc_ingest(_STAGE, data, mode="append", temporary=True)
+        values = ", ".join(self._put_on_stage(_STAGE, columns, data))
         postgres.run(
             self._connection,
             f"INSERT INTO {qualified(table)} ({names}) OVERRIDING SYSTEM VALUE "
-            f"SELECT {casts} FROM pg_temp.{_STAGE} s",
+            f"SELECT {values} FROM pg_temp.{_STAGE} s",
         )
         postgres.run(self._connection, f"DROP TABLE pg_temp.{_STAGE}")
 
+    def _put_on_stage(
+        self, stage: str, columns: tuple[ReadColumn, ...], data: pa.RecordBatch
+    ) -> list[str]:
+        """Makes a temporary table of encoded rows; answers, for each column, the expression of its
+        values where the table has the alias s."""
+        names = [f"c{i}" for i in range(len(columns))]
+        definition = ", ".join(
+            # What does not fit the column is for the column to refuse.
+            f"{name} "
+            + ("text" if storing(c).staged else aside.without_modifiers(c.column.declared))
+            for name, c in zip(names, columns, strict=True)
+        )
+        postgres.run(self._connection, f"CREATE TEMP TABLE {stage} ({definition}) ON COMMIT DROP")
+        with self._connection.cursor() as cursor:
+            cursor.adbc_ingest(stage, data.rename_columns(names), mode="append", temporary=True)
+        return [
+            aside.cast_of(f"s.{name}", c.column.declared) if storing(c).staged else f"s.{name}"
+            for name, c in zip(names, columns, strict=True)
+        ]
 
-class _Encoded:
+
+class Encoded:
     """Batches as the target's columns take them; remembers what went wrong on the way."""
 
     def __init__(

@@ -11,6 +11,7 @@ from tableferry.dialects.sqlite import ddl
 from tableferry.dialects.sqlite.clients import clients_of
 from tableferry.dialects.sqlite.connection import require_file
 from tableferry.dialects.sqlite.hold import LockedFile, WatchedFile
+from tableferry.dialects.sqlite.repairing import SqliteRepairer
 from tableferry.dialects.sqlite.session import SqliteSession
 from tableferry.dialects.sqlite.staging import StagedFile
 from tableferry.dialects.sqlite.target import SqliteTarget
@@ -108,6 +109,12 @@ class SqliteDialect(Dialect):
         assert isinstance(endpoint.address, SqliteFile)
         path = endpoint.address.path
         return SqliteTarget(endpoint, path) if self.size_hint(endpoint) else None
+
+    def open_repairer(self, endpoint: Endpoint) -> SqliteRepairer:
+        return SqliteRepairer(endpoint)
+
+    def lock_in_place(self, endpoint: Endpoint) -> AbstractContextManager[None]:
+        return StagedFile(endpoint).kept_out()
 
     def stage(self, endpoint: Endpoint) -> StagedFile:
         return StagedFile(endpoint)

@@ -219,6 +219,9 @@ _STATES = {
     "CHECK constraint failed": "23514",
     "FOREIGN KEY constraint failed": "23503",
     "constraint failed": "23000",
+    # Of tables that are STRICT, and of an INTEGER PRIMARY KEY.
+    "cannot store": "22000",
+    "datatype mismatch": "22000",
     "syntax error": "42601",
     "no such": "42704",
     "already exists": "42710",

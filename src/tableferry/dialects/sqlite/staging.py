@@ -10,7 +10,8 @@ import fcntl
 import os
 import shutil
 import stat
-from contextlib import ExitStack
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -71,6 +72,21 @@ class StagedFile(Stage):
                 self._remove_companions(self._staged)
         finally:
             os.close(self._lock)
+
+    @contextmanager
+    def kept_out(self) -> Iterator[None]:
+        """Other runs, while the target is written where it stands, and none beside it."""
+        self._require_place()
+        self._lock = self._locked()
+        try:
+            if self._holds_run():
+                raise Refused(
+                    f"{self._target} has an unfinished run beside it.",
+                    hint="--abort gives it up.",
+                )
+            yield
+        finally:
+            self.__exit__()
 
     def _require_place(self) -> None:
         folder = self._target.parent

@@ -69,14 +69,19 @@ def _numbers(array: pa.Array) -> Stored:
     return Stored((reals,) if integers.null_count == len(array) else (integers, reals))
 
 
-def insertion(table: str, names: Sequence[str], columns: Sequence[Stored]) -> str:
-    """The statement that takes the columns' arrays, one parameter each, in their order."""
+def parameters(columns: Sequence[Stored]) -> list[str]:
+    """The expression of each column's value; its arrays are one parameter each, in their order."""
     numbers = iter(range(1, sum(len(column.arrays) for column in columns) + 1))
     values = []
     for column in columns:
         own = [f"?{next(numbers)}" for _ in column.arrays]
         values.append(own[0] if len(own) == 1 else f"coalesce({', '.join(own)})")
-    return f"INSERT INTO {table} ({', '.join(names)}) VALUES ({', '.join(values)})"
+    return values
+
+
+def insertion(table: str, names: Sequence[str], columns: Sequence[Stored]) -> str:
+    """The statement that takes the columns' arrays, one parameter each, in their order."""
+    return f"INSERT INTO {table} ({', '.join(names)}) VALUES ({', '.join(parameters(columns))})"
 
 
 def batch_of(columns: Sequence[Stored]) -> pa.RecordBatch:
