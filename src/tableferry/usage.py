@@ -39,7 +39,7 @@ Where from and where to:
 
 What is done:
   --verify           compare both sides, writing nothing
-  --repair           with --verify: write the target's differing rows anew, then verify again
+  --repair           with --verify: write differing rows of the target anew, and verify
   --drop-all         give up the data that the target's tables hold
   --recreate         drop the target's tables concerned and create them from the source
   --resume           go on with an unfinished run
