@@ -178,6 +178,7 @@ def _template() -> Template:
 _COMMANDS = {
     "migrate": "Migration",
     "verify": "Verification",
+    "repair": "Repair",
     "plan": "Plan",
     "load rejects": "Loading of rejected rows",
 }
@@ -469,9 +470,23 @@ def _cut(text: str) -> str:
     return text if len(text) <= _MOST_CHARACTERS else f"{text[:_MOST_CHARACTERS]}…"
 
 
+def _repair(repair: Report) -> Iterable[str]:
+    done = [
+        f"{repair[what]:,} {what}" for what in ("changed", "inserted", "deleted") if repair[what]
+    ]
+    if done:
+        yield f"rows repaired: {', '.join(done)}"
+    if repair["reasons"]:
+        left = f" ({count(repair['left'], 'row')})" if repair["left"] else ""
+        yield f"could not be repaired{left}: {_cut('; '.join(repair['reasons']))}"
+
+
 def _changes(table: Report) -> Iterable[tuple[str, str]]:
-    """What arrived otherwise than the source has it, and is meant to: by table, a sentence each."""
+    """What was repaired, and what arrived otherwise than the source has it, and is meant to: by
+    table, a sentence each."""
     name = table["source"]
+    for sentence in _repair(table["repair"]) if table.get("repair") else ():
+        yield name, sentence
     aside = table.get("rejected", {}).get("rows")
     if aside:
         file = table["rejected"]["file"]
