@@ -15,7 +15,7 @@ __version__ = "0.1.0"
 if TYPE_CHECKING:
     from tableferry.api import migrate, repair, verify
     from tableferry.errors import TableferryError
-    from tableferry.model import Outcome
+    from tableferry.outcomes import Outcome
 
 __all__ = ["Outcome", "TableferryError", "__version__", "migrate", "repair", "verify"]
 

@@ -14,7 +14,8 @@ from tableferry.addresses import DatabaseAddress, EmbeddedServer, PostgresServer
 from tableferry.dialects.base import Endpoint
 from tableferry.errors import UsageError
 from tableferry.events import Event, Observer
-from tableferry.model import MAX_LISTED, MisfitPolicy, Outcome, Roles, ViolationPolicy
+from tableferry.model import MisfitPolicy, Roles, ViolationPolicy
+from tableferry.outcomes import MAX_LISTED, Outcome
 from tableferry.preparation import Permission
 from tableferry.running import default_workers
 from tableferry.selection import Selection

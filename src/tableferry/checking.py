@@ -17,9 +17,7 @@ from tableferry.events import Observer, PhaseBegins, PhaseEnds
 from tableferry.jobs import Jobs, Urgency
 from tableferry.kinds import NAMED_NUMBERS
 from tableferry.model import (
-    MAX_LISTED,
     Candidate,
-    Difference,
     KeyRange,
     Range,
     ReadColumn,
@@ -27,10 +25,10 @@ from tableferry.model import (
     Spread,
     Survey,
     Table,
-    TableOutcome,
     TablePart,
     scan_of,
 )
+from tableferry.outcomes import MAX_LISTED, Difference, TableOutcome
 from tableferry.pairing import Ends, pair_columns
 from tableferry.sides import Side
 from tableferry.surveying import DigestFitting, SurveyRange, digest_fitting, survey_range

@@ -23,7 +23,7 @@ from tableferry.errors import (
     TableferryError,
     UsageError,
 )
-from tableferry.model import Outcome, PlanOutcome
+from tableferry.outcomes import Outcome, PlanOutcome
 from tableferry.redaction import redact
 from tableferry.usage import Arguments
 

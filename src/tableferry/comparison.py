@@ -11,7 +11,7 @@ from typing import Literal
 
 from tableferry.differences import rows_among
 from tableferry.errors import RunFailed
-from tableferry.model import MAX_LISTED, TableOutcome
+from tableferry.outcomes import MAX_LISTED, TableOutcome
 from tableferry.searching import Found, Search
 from tableferry.sides import AddJob, Side
 

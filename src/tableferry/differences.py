@@ -15,7 +15,8 @@ import pyarrow as pa
 from tableferry import kinds, temporal
 from tableferry.digest import HashedRows, Positions, key_hashes, row_hashes
 from tableferry.kinds import Mask
-from tableferry.model import Difference, DifferingRows, Kind, Misfit, Scan
+from tableferry.model import Kind, Scan
+from tableferry.outcomes import Difference, DifferingRows, Misfit
 from tableferry.xxh64 import Words
 
 SHOWN_CHARACTERS = 60

@@ -17,8 +17,6 @@ from typing import Literal, TypeAlias, TypeVar
 from tableferry.model import (
     Check,
     Column,
-    Drift,
-    DriftOf,
     Expression,
     ForeignKey,
     Index,
@@ -29,6 +27,7 @@ from tableferry.model import (
     Table,
     TablePlan,
 )
+from tableferry.outcomes import Drift, DriftOf
 from tableferry.sql import fold
 
 # What each expression of the two tables is to the target; a text that is on no list stands for

@@ -6,7 +6,8 @@ from dataclasses import replace
 
 from tableferry.errors import MisfitFound, RunFailed
 from tableferry.kinds import NUMBER
-from tableferry.model import Example, Survey, TableOutcome, TablePlan
+from tableferry.model import Example, Survey, TablePlan
+from tableferry.outcomes import TableOutcome
 
 
 def declared_types_kept(plan: TablePlan, survey: Survey) -> Survey:

@@ -36,7 +36,6 @@ from tableferry.generations import (
 from tableferry.jobs import Jobs, Urgency
 from tableferry.ledger import Ledger, Standing
 from tableferry.model import (
-    MAX_LISTED,
     Exclusion,
     LeftBehind,
     MisfitPolicy,
@@ -49,13 +48,13 @@ from tableferry.model import (
     Schema,
     Survey,
     TableName,
-    TableOutcome,
     TablePlan,
     ViewPlan,
     Violation,
     ViolationPolicy,
 )
 from tableferry.naming import Destination
+from tableferry.outcomes import MAX_LISTED, TableOutcome
 from tableferry.plan import Known, make_plan, next_generation
 from tableferry.rejects import RejectFolder
 from tableferry.sides import Side

@@ -43,7 +43,8 @@ from tableferry.digest import (
 )
 from tableferry.errors import DatabaseError, MisfitFound
 from tableferry.kinds import Mask
-from tableferry.model import Candidate, ReadColumn, Repair, Scan, Table, TablePart
+from tableferry.model import Candidate, ReadColumn, Scan, Table, TablePart
+from tableferry.outcomes import Repair
 from tableferry.tasks import (
     Speller,
     end_statement,

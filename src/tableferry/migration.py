@@ -17,16 +17,9 @@ from tableferry.errors import DatabaseError, Refused, TableferryError
 from tableferry.events import Note, Observer
 from tableferry.ledger import Ledger
 from tableferry.loading import Loading, Policy, Route
-from tableferry.model import (
-    MAX_LISTED,
-    MisfitPolicy,
-    Outcome,
-    Roles,
-    Schema,
-    Scope,
-    ViolationPolicy,
-)
+from tableferry.model import MisfitPolicy, Roles, Schema, Scope, ViolationPolicy
 from tableferry.naming import Destination
+from tableferry.outcomes import MAX_LISTED, Outcome
 from tableferry.plan import adopted_in
 from tableferry.preparation import Permission, make_way, require_permission
 from tableferry.rejects import RejectFolder

@@ -9,8 +9,9 @@ from typing import Literal
 
 from tableferry.casts import CastRule, Offers, makes
 from tableferry.dialects.base import Dialect, Endpoint
-from tableferry.model import Candidate, Column, Difference, Schema, Table, TableName
+from tableferry.model import Candidate, Column, Schema, Table, TableName
 from tableferry.naming import Destination, called, column_names, counterpart
+from tableferry.outcomes import Difference
 from tableferry.sql import fold
 
 

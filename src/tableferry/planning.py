@@ -21,8 +21,9 @@ from tableferry.errors import DatabaseError, MisfitFound, Refused
 from tableferry.events import Observer, PhaseBegins, PhaseEnds
 from tableferry.jobs import Jobs, Urgency
 from tableferry.migration import MigrationOptions
-from tableferry.model import Plan, PlanOutcome, Range, Schema, Survey, TableName, TablePlan
+from tableferry.model import Plan, Range, Schema, Survey, TableName, TablePlan
 from tableferry.naming import Destination, counterpart
+from tableferry.outcomes import PlanOutcome
 from tableferry.plan import Known, adopted_in, make_plan
 from tableferry.running import Clock, jobs_over, require_tables, started_executor
 from tableferry.script import script_of

@@ -21,16 +21,8 @@ from tableferry.dialects.base import Batch, Dialect, Endpoint, Session, TargetSe
 from tableferry.digest import BucketedDigest, Digest, digest_batch
 from tableferry.errors import Refused, UsageError
 from tableferry.events import Observer, PhaseBegins, PhaseEnds, Progress
-from tableferry.model import (
-    Candidate,
-    Column,
-    Outcome,
-    ReadColumn,
-    Scan,
-    Schema,
-    Table,
-    TableOutcome,
-)
+from tableferry.model import Candidate, Column, ReadColumn, Scan, Schema, Table
+from tableferry.outcomes import Outcome, TableOutcome
 from tableferry.pairing import Ends, pair_columns, table_like
 from tableferry.rejects import Stored, read_rows
 from tableferry.running import Clock, require_tables, status_of

@@ -26,17 +26,8 @@ from tableferry.digest import BUCKETS, BucketedDigest
 from tableferry.errors import DatabaseError, MisfitFound
 from tableferry.events import Observer, PhaseBegins, PhaseEnds, Progress
 from tableferry.mending import Mend, mend
-from tableferry.model import (
-    DifferingRows,
-    KeyRange,
-    Outcome,
-    Range,
-    Repair,
-    Table,
-    TableName,
-    TableOutcome,
-    TablePart,
-)
+from tableferry.model import KeyRange, Range, Table, TableName, TablePart
+from tableferry.outcomes import DifferingRows, Outcome, Repair, TableOutcome
 from tableferry.pairing import Ends
 from tableferry.running import Clock, require_two_databases, require_two_files, status_of
 from tableferry.schema_check import check_schema

@@ -11,15 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from tableferry.errors import TableferryError, UsageError
-from tableferry.model import (
-    Identity,
-    Outcome,
-    PlanOutcome,
-    RangeDigest,
-    Span,
-    TableOutcome,
-    TablePlan,
-)
+from tableferry.model import Identity, TablePlan
+from tableferry.outcomes import Outcome, PlanOutcome, RangeDigest, Span, TableOutcome
 
 FORMAT = 2
 _FROM_BEST_TO_WORST = (

@@ -19,7 +19,8 @@ from tableferry.errors import Refused
 from tableferry.events import Observer
 from tableferry.executors import InlineExecutor, ProcessExecutor, Stint, TimedFuture
 from tableferry.jobs import Jobs
-from tableferry.model import Schema, Span, TableOutcome
+from tableferry.model import Schema
+from tableferry.outcomes import Span, TableOutcome
 from tableferry.spans import work
 from tableferry.tasks import access, close_sessions
 

@@ -15,7 +15,6 @@ from tableferry.expressions import Relation, Translator, Untranslatable, transla
 from tableferry.model import (
     Candidate,
     Column,
-    Drift,
     Expression,
     Finding,
     LeftBehind,
@@ -27,6 +26,7 @@ from tableferry.model import (
     TablePlan,
 )
 from tableferry.naming import Destination, called, counterpart
+from tableferry.outcomes import Drift
 from tableferry.pairing import Ends, pair_columns, table_like
 from tableferry.plan import Known, kept_types, make_plan
 from tableferry.selection import Selection

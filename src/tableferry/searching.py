@@ -24,7 +24,8 @@ from tableferry import differences
 from tableferry.digest import BucketedDigest, HashedRows, spread_ends
 from tableferry.errors import SourceChanged
 from tableferry.jobs import Urgency
-from tableferry.model import Difference, DifferingRows, KeyRange, Misfit, Spread, TablePart
+from tableferry.model import KeyRange, Spread, TablePart
+from tableferry.outcomes import Difference, DifferingRows, Misfit
 from tableferry.sides import AddJob, Side
 from tableferry.tasks import FetchRows, Searched, SearchRows, fetch_rows, search_rows
 

@@ -10,7 +10,8 @@ from typing import Any, TypeAlias
 from tableferry.dialects.base import Endpoint
 from tableferry.digest import BucketedDigest
 from tableferry.jobs import Urgency
-from tableferry.model import KeyRange, Misfit, Range, RangeDigest, Scan, TableOutcome, TablePart
+from tableferry.model import KeyRange, Range, Scan, TablePart
+from tableferry.outcomes import Misfit, RangeDigest, TableOutcome
 from tableferry.tasks import Part, Speller
 
 # Queues task(argument), whose result goes to the third.

@@ -6,7 +6,8 @@ from dataclasses import replace
 from typing import Any, Literal, TypeAlias
 
 from tableferry.dialects.base import Endpoint
-from tableferry.model import Activity, Range, Span, TablePart
+from tableferry.model import Range, TablePart
+from tableferry.outcomes import Activity, Span
 from tableferry.surveying import DigestFitting, SurveyRange
 from tableferry.tasks import (
     CopyRange,

@@ -10,17 +10,8 @@ from rich.console import Console
 from rich.table import Table as Grid
 from rich.text import Text
 
-from tableferry.model import (
-    Difference,
-    DifferingRows,
-    Drift,
-    LeftBehind,
-    Outcome,
-    PlanOutcome,
-    TableOutcome,
-    TablePlan,
-    Violation,
-)
+from tableferry.model import LeftBehind, TablePlan, Violation
+from tableferry.outcomes import Difference, DifferingRows, Drift, Outcome, PlanOutcome, TableOutcome
 
 _STYLES = {
     "verified": "green",

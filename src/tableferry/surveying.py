@@ -22,13 +22,13 @@ from tableferry.model import (
     Example,
     Finding,
     Kind,
-    Misfit,
     Range,
     Scan,
     Survey,
     TableName,
     TablePart,
 )
+from tableferry.outcomes import Misfit
 from tableferry.tasks import (
     REFUSING_VALUES,
     SHOWN,

@@ -45,7 +45,6 @@ from tableferry.ledger import Ledger
 from tableferry.model import (
     MAX_EXAMPLES,
     Kind,
-    Misfit,
     Range,
     ReadColumn,
     RowHash,
@@ -54,6 +53,7 @@ from tableferry.model import (
     TablePair,
     TablePart,
 )
+from tableferry.outcomes import Misfit
 from tableferry.rejects import Reject, RejectFolder
 
 SHOWN = 80

@@ -11,7 +11,8 @@ from typing import Any, cast
 from docopt import DocoptExit, docopt
 
 from tableferry.errors import UsageError
-from tableferry.model import MAX_LISTED, MisfitPolicy, Scope, ViolationPolicy
+from tableferry.model import MisfitPolicy, Scope, ViolationPolicy
+from tableferry.outcomes import MAX_LISTED
 
 USAGE = """Carry a whole database between SQLite and PostgreSQL, and prove that every value arrived.
 

@@ -15,7 +15,8 @@ from tableferry.checking import Looking, TableCheck
 from tableferry.dialects import dialect_of
 from tableferry.dialects.base import Endpoint, Session
 from tableferry.events import Observer
-from tableferry.model import MAX_LISTED, Difference, Outcome, Schema, Table, TableName, TableOutcome
+from tableferry.model import Schema, Table, TableName
+from tableferry.outcomes import MAX_LISTED, Difference, Outcome, TableOutcome
 from tableferry.pairing import Ends, table_like
 from tableferry.running import (
     Clock,

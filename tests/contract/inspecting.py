@@ -10,14 +10,7 @@ from tableferry.addresses import PostgresServer, parse_url
 from tableferry.dialects.base import Endpoint
 from tableferry.dialects.postgresql.session import PostgresSession
 from tableferry.dialects.postgresql.types import kind_of
-from tableferry.model import (
-    Range,
-    ReadColumn,
-    Scan,
-    Schema,
-    Table,
-    TableName,
-)
+from tableferry.model import Range, ReadColumn, Scan, Schema, Table, TableName
 
 
 def opened(database: Server, schema: str = "") -> PostgresSession:

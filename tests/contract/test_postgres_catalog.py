@@ -14,16 +14,7 @@ from tests.system.applications import chinook
 from tests.system.support import SHARED, needs_shared
 
 from tableferry.dialects.postgresql import session as postgres_session
-from tableferry.model import (
-    Check,
-    Column,
-    Identity,
-    Index,
-    IndexColumn,
-    Key,
-    Range,
-    TableName,
-)
+from tableferry.model import Check, Column, Identity, Index, IndexColumn, Key, Range, TableName
 
 # ---- which tables there are ---------------------------------------------------------------------
 

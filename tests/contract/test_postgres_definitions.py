@@ -9,16 +9,7 @@ from tests.contract.inspecting import inspected, left, opened, public, table
 from tests.servers import Server
 from tests.system.applications import for_an_ordinary_role
 
-from tableferry.model import (
-    Check,
-    Column,
-    ForeignKey,
-    Identity,
-    Index,
-    IndexColumn,
-    Key,
-    UserType,
-)
+from tableferry.model import Check, Column, ForeignKey, Identity, Index, IndexColumn, Key, UserType
 
 # ---- columns and types --------------------------------------------------------------------------
 

@@ -28,7 +28,7 @@ from tests.servers import Server
 from tests.system.support import SHARED, needs_shared
 
 import tableferry
-from tableferry.model import MAX_LISTED, Difference, DifferingRows, Outcome
+from tableferry.outcomes import MAX_LISTED, Difference, DifferingRows, Outcome
 
 _MUTATIONS = int(os.environ.get("TABLEFERRY_MUTATIONS", "3"))
 _REWRITES = int(os.environ.get("TABLEFERRY_REWRITES", "2"))

@@ -25,7 +25,7 @@ from tests.random.values import FAR
 from tests.servers import Server
 
 import tableferry
-from tableferry.model import Outcome, TableOutcome
+from tableferry.outcomes import Outcome, TableOutcome
 
 _FILES = max(1, int(os.environ.get("TABLEFERRY_RANDOM_TABLES", "100")) // TABLES_A_FILE)
 

@@ -21,7 +21,7 @@ from tests.system.support import numbers_file, sqlite_file, sqlite_url
 
 import tableferry
 from tableferry.errors import Refused, RunFailed, TableferryError
-from tableferry.model import Outcome
+from tableferry.outcomes import Outcome
 
 _TABLE = ("CREATE TABLE t (id int PRIMARY KEY, word text)", "INSERT INTO t VALUES (1, 'a')")
 

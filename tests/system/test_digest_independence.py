@@ -20,7 +20,8 @@ import tableferry
 from tableferry.dialects.base import Batch, Session
 from tableferry.dialects.postgresql import session as postgres
 from tableferry.dialects.sqlite import session as sqlite
-from tableferry.model import Outcome, Range, Scan
+from tableferry.model import Range, Scan
+from tableferry.outcomes import Outcome
 
 Read: TypeAlias = Callable[[Session, Scan, Range], Iterator[Batch]]
 

@@ -18,7 +18,7 @@ from tests.servers import Server
 from tests.system.support import sqlite_file, sqlite_url
 
 import tableferry
-from tableferry.model import Outcome, TableOutcome
+from tableferry.outcomes import Outcome, TableOutcome
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "types.md"
 FROM_SQLITE, FROM_POSTGRESQL = "from SQLite", "from PostgreSQL"

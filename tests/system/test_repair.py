@@ -26,7 +26,7 @@ from tests.system.support import (
 from tests.system.test_verify import SCRIPT
 
 from tableferry import repair, repairing, searching, verify
-from tableferry.model import Repair
+from tableferry.outcomes import Repair
 
 
 @pytest.fixture(scope="module")

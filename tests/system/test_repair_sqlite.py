@@ -36,7 +36,7 @@ from tests.system.test_options import on_a_terminal
 from tests.system.test_verify_sqlite import CHANGES, POSTGRESQL
 
 from tableferry import repair, repairing
-from tableferry.model import Repair
+from tableferry.outcomes import Repair
 
 _SCRIPT = """
 CREATE TABLE keyed (id INTEGER PRIMARY KEY, word TEXT, n NUMERIC, v, r REAL, i INT, b BLOB,

@@ -7,16 +7,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from tableferry.dialects.postgresql import ddl
-from tableferry.model import (
-    Column,
-    ForeignKey,
-    Identity,
-    Index,
-    IndexColumn,
-    Key,
-    Table,
-    TableName,
-)
+from tableferry.model import Column, ForeignKey, Identity, Index, IndexColumn, Key, Table, TableName
 from tableferry.sql import qualified, quote
 
 T = TableName("app", "t")

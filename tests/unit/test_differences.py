@@ -16,7 +16,8 @@ from tableferry import differences
 from tableferry.differences import SHOWN_CHARACTERS, rows_among, show
 from tableferry.digest import HashedRows, key_hashes, row_hashes
 from tableferry.kinds import DATE, FLOAT, INT, TEXT, TIME, TIMESTAMPTZ, arrow_type
-from tableferry.model import Column, Difference, DifferingRows, Kind, ReadColumn, Scan, TableName
+from tableferry.model import Column, Kind, ReadColumn, Scan, TableName
+from tableferry.outcomes import Difference, DifferingRows
 
 T = TableName("main", "t")
 

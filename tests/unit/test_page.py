@@ -21,20 +21,22 @@ from tableferry.errors import Refused, RunFailed
 from tableferry.model import (
     Candidate,
     Column,
-    Difference,
-    DifferingRows,
     LeftBehind,
-    Outcome,
     Plan,
-    PlanOutcome,
-    RangeDigest,
-    Span,
     Table,
     TableName,
-    TableOutcome,
     TablePlan,
     ViewPlan,
     Violation,
+)
+from tableferry.outcomes import (
+    Difference,
+    DifferingRows,
+    Outcome,
+    PlanOutcome,
+    RangeDigest,
+    Span,
+    TableOutcome,
 )
 
 HOSTILE = (

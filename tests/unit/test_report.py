@@ -23,7 +23,7 @@ from tableferry.errors import (
     TableferryError,
     UsageError,
 )
-from tableferry.model import Difference, DifferingRows, Outcome, RangeDigest, TableOutcome
+from tableferry.outcomes import Difference, DifferingRows, Outcome, RangeDigest, TableOutcome
 
 SCHEMA: dict[str, Any] = json.loads(
     (Path(__file__).parents[2] / "docs" / "report.schema.json").read_text(encoding="utf-8")

@@ -11,19 +11,15 @@ from rich.console import Console
 from tableferry.model import (
     Candidate,
     Column,
-    Difference,
-    DifferingRows,
     Example,
     Kind,
     LeftBehind,
-    Outcome,
-    RangeDigest,
     Table,
     TableName,
-    TableOutcome,
     TablePlan,
     Widening,
 )
+from tableferry.outcomes import Difference, DifferingRows, Outcome, RangeDigest, TableOutcome
 from tableferry.summary import describe, show, show_databases
 
 KEY = (("id", "1"), ("k", "'[red]'"))
