@@ -11,9 +11,10 @@ An empty field is NULL, so text that may be empty or NULL has a mark before ever
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
+from typing import Any, Generic, Protocol, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -228,6 +229,57 @@ def _joined(words: Sequence[Words], digits: Integers, negative: Mask) -> Integer
         return None
     found = total.view(np.int64)
     return np.where(negative, -found, found) if negative.any() else found
+
+
+class Packable(Protocol):
+    """How a dialect reads one column: ``unpack``, where it may be packed, takes its field."""
+
+    @property
+    def decode(self) -> Callable[[Any], Any]: ...
+
+    @property
+    def unpack(self) -> Callable[[Fields, int], Any] | None: ...
+
+
+R = TypeVar("R", bound=Packable)
+
+
+@dataclass(frozen=True, slots=True)
+class Arrangement(Generic[R]):
+    """Columns by their positions: those that are read on their own, then groups of packed ones."""
+
+    own: tuple[tuple[int, R], ...]
+    packed: tuple[tuple[tuple[int, R], ...], ...]
+
+    @classmethod
+    def of(cls, readings: Sequence[R]) -> Arrangement[R] | None:
+        """None where there are not two columns that may be packed."""
+        packed = groups([i for i, r in enumerate(readings) if r.unpack is not None])
+        if not packed:
+            return None
+        inside = {position for group in packed for position in group}
+        return cls(
+            tuple((i, r) for i, r in enumerate(readings) if i not in inside),
+            tuple(tuple((i, readings[i]) for i in group) for group in packed),
+        )
+
+    def decode(
+        self,
+        own: Sequence[Any],
+        texts: Sequence[pa.Array],
+        filtered: Callable[[Any, pa.Array], Any],
+    ) -> list[Any]:
+        """What the readings make of a batch, by position: ``own`` as each takes it, and the packed
+        ``texts``; ``filtered`` leaves rows out of the former that cannot be unpacked."""
+        fields, kept = unpack(texts, [len(group) for group in self.packed])
+        found: dict[int, Any] = {}
+        for (position, reading), values in zip(self.own, own, strict=True):
+            found[position] = reading.decode(values if kept is None else filtered(values, kept))
+        for group, of_group in zip(self.packed, fields, strict=True):
+            for number, (position, reading) in enumerate(group):
+                assert reading.unpack is not None
+                found[position] = reading.unpack(of_group, number)
+        return [found[position] for position in range(len(found))]
 
 
 def groups(positions: Sequence[int]) -> list[list[int]]:

@@ -19,7 +19,7 @@ from tableferry.dialects.base import ColumnValues, Decoded
 from tableferry.dialects.postgresql.types import fraction_digits, kind_of
 from tableferry.errors import MisfitFound
 from tableferry.model import Candidate, Kind, ReadColumn
-from tableferry.packing import Fields
+from tableferry.packing import Arrangement, Fields
 from tableferry.sql import quote
 
 _SEPARATOR = f"chr({ord(packing.SEPARATOR)})"
@@ -51,43 +51,30 @@ class Packing:
     """
 
     readings: tuple[Reading, ...]
-    own: tuple[tuple[int, Reading], ...]
-    packed: tuple[tuple[tuple[int, Reading], ...], ...]
+    arrangement: Arrangement[Reading]
     separated: str
 
     def decode(self, arrays: Sequence[pa.Array]) -> list[pa.Array]:
         """By position of the column."""
-        first = len(self.own)
-        fields, kept = packing.unpack(arrays[first:], [len(group) for group in self.packed])
-        found: dict[int, pa.Array] = {}
-        for (position, reading), array in zip(self.own, arrays[:first], strict=True):
-            found[position] = reading.decode(array if kept is None else array.filter(kept))
-        for group, of_group in zip(self.packed, fields, strict=True):
-            for number, (position, reading) in enumerate(group):
-                assert reading.unpack is not None
-                found[position] = reading.unpack(of_group, number)
-        return [found[position] for position in range(len(found))]
+        first = len(self.arrangement.own)
+        return self.arrangement.decode(arrays[:first], arrays[first:], pa.Array.filter)
 
 
 def packing_of(readings: Sequence[Reading]) -> Packing | None:
     """The readings with their short values packed; None where there are not two of them."""
-    groups = packing.groups([i for i, r in enumerate(readings) if r.unpack is not None])
-    if not groups:
+    arrangement = Arrangement.of(readings)
+    if arrangement is None:
         return None
-    inside = {position for group in groups for position in group}
-    own = tuple((i, r) for i, r in enumerate(readings) if i not in inside)
-    packed = tuple(tuple((i, readings[i]) for i in group) for group in groups)
     # Some collations allow no search; no number and no date holds a separator.
     separated = [
         f'strpos(({r.text}) COLLATE "C", {_SEPARATOR}) > 0'
-        for group in packed
+        for group in arrangement.packed
         for _, r in group
         if r.text
     ]
     return Packing(
-        (*(reading for _, reading in own), *map(_packed, packed)),
-        own,
-        packed,
+        (*(reading for _, reading in arrangement.own), *map(_packed, arrangement.packed)),
+        arrangement,
         f"({' OR '.join(separated) or 'false'})",
     )
 

@@ -37,8 +37,10 @@ _LITERAL = re.compile(
     flags=re.IGNORECASE,
 )
 
-# An index by this name is on its way to be a key's own.
-_KEY = "tableferry_key"
+# Names that nobody has given to a thing of his own: of an index on its way to be a key's own, and
+# of a view that comes and goes.
+_KEY = "tableferry_key_7d1f90c4a2e6b853"
+_TOUCH = "tableferry_touch_7d1f90c4a2e6b853"
 
 
 def create_schema(schema: str) -> Script:
@@ -150,7 +152,7 @@ def _ending(rule: str) -> str:
 def _rewriting(*statements: str) -> Script:
     """Statements on sqlite_schema itself. A view that comes and goes tells every connection that
     the schema is another (PRAGMA schema_version)."""
-    touch = quote("tableferry_touch")
+    touch = quote(_TOUCH)
     return (
         "PRAGMA writable_schema = ON",
         *statements,

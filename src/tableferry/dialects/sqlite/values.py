@@ -30,7 +30,7 @@ from tableferry import conversions, kinds, packing, temporal
 from tableferry.dialects.base import ColumnValues, Decoded
 from tableferry.dialects.sqlite.types import affinity
 from tableferry.model import Candidate, Column, Kind, ReadColumn
-from tableferry.packing import Fields
+from tableferry.packing import Arrangement, Fields
 from tableferry.rejects import RawText, Stored
 from tableferry.sql import quote
 
@@ -69,40 +69,31 @@ class Packing:
     """
 
     readings: tuple[Reading, ...]
-    own: tuple[tuple[int, Reading], ...]
-    packed: tuple[tuple[tuple[int, Reading], ...], ...]
+    arrangement: Arrangement[Reading]
     separated: str
 
     def decode(self, arrays: Sequence[Sequence[pa.Array]]) -> list[Decoded]:
         """By position of the column."""
-        first = len(self.own)
+        first = len(self.arrangement.own)
         texts = [group[0] for group in arrays[first:]]
-        fields, kept = packing.unpack(texts, [len(group) for group in self.packed])
-        found: dict[int, Decoded] = {}
-        for (position, reading), values in zip(self.own, arrays[:first], strict=True):
-            if kept is not None:
-                values = [array.filter(kept) for array in values]
-            found[position] = reading.decode(values)
-        for group, of_group in zip(self.packed, fields, strict=True):
-            for number, (position, reading) in enumerate(group):
-                assert reading.unpack is not None
-                found[position] = reading.unpack(of_group, number)
-        return [found[position] for position in range(len(found))]
+        return self.arrangement.decode(arrays[:first], texts, _filtered)
+
+
+def _filtered(arrays: Sequence[pa.Array], kept: pa.Array) -> list[pa.Array]:
+    return [array.filter(kept) for array in arrays]
 
 
 def packing_of(readings: Sequence[Reading]) -> Packing | None:
     """The readings with their short texts packed; None where there are not two of them."""
-    groups = packing.groups([i for i, r in enumerate(readings) if r.unpack is not None])
-    if not groups:
+    arrangement = Arrangement.of(readings)
+    if arrangement is None:
         return None
-    inside = {position for group in groups for position in group}
-    own = tuple((i, r) for i, r in enumerate(readings) if i not in inside)
-    packed = tuple(tuple((i, readings[i]) for i in group) for group in groups)
-    separated = [f"instr({r.expressions[0]}, {_SEPARATOR})" for g in packed for _, r in g]
+    separated = [
+        f"instr({r.expressions[0]}, {_SEPARATOR})" for g in arrangement.packed for _, r in g
+    ]
     return Packing(
-        (*(reading for _, reading in own), *map(_packed, packed)),
-        own,
-        packed,
+        (*(reading for _, reading in arrangement.own), *map(_packed, arrangement.packed)),
+        arrangement,
         f"({joined(separated, 'OR')})",
     )
 
