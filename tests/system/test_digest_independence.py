@@ -4,13 +4,11 @@ drivers give, however the table is cut into ranges, and however many workers rea
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias
 
 import pytest
-from adbc_driver_manager import dbapi
 from tests import servers
 from tests.ordinary_types import ORDINARY_TABLES
 from tests.servers import Server
@@ -72,17 +70,7 @@ def _read(patch: pytest.MonkeyPatch, both: tuple[str, str], reading: Reading) ->
     patch.setattr(sqlite, "_RANGE_BYTES", reading.range_bytes)
     patch.setattr(sqlite, "_MIN_RANGE_ROWS", 10)
     patch.setattr(postgres, "_RANGE_PAGES", reading.range_pages)
-    opened = dbapi.Connection.cursor
-
-    def cursor(self: dbapi.Connection) -> dbapi.Cursor:
-        made = opened(self)
-        # Only PostgreSQL's driver knows it.
-        with suppress(dbapi.Error):
-            hint = {"adbc.postgresql.batch_size_hint_bytes": str(reading.batch_bytes)}
-            made.adbc_statement.set_options(**hint)
-        return made
-
-    patch.setattr(dbapi.Connection, "cursor", cursor)
+    patch.setattr(postgres, "_BATCH_BYTES", reading.batch_bytes)
     return [tableferry.verify(*ends, workers=1) for ends in (both, both[::-1])]
 
 
