@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 __all__ = ["Outcome", "TableferryError", "__version__", "migrate", "repair", "verify"]
 
 _HOMES = {
-    "Outcome": "tableferry.model",
+    "Outcome": "tableferry.outcomes",
     "TableferryError": "tableferry.errors",
     "migrate": "tableferry.api",
     "repair": "tableferry.api",
