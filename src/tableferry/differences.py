@@ -51,26 +51,36 @@ def between(source: pa.Table, target: pa.Table, scan: Scan, most: int) -> list[D
     Rows are matched by their key and named to the cell. Where a key does not tell rows apart, and
     where there is none, rows are matched whole, and each says how often it stands on either side.
     """
-    mine, theirs = (_Hashed.of(table, scan) for table in (source, target))
-    keys: list[int] = differing(mine.rows, theirs.rows, keyed=True).keys.tolist()
+    hashes = hashes_of(source, scan), hashes_of(target, scan)
+    keys = differing(*hashes, keyed=True).keys
+    if not scan.key:
+        # Their values are whole rows, too many to put in order.
+        keys = keys[:most]
+    chosen = _in_order(keys, tuple(zip((source, target), hashes, strict=True)), scan)[:most]
+    wanted = np.array([key for key, _ in chosen], np.uint64)
+    mine, theirs = (
+        _Hashed.of(table, of_table, wanted)
+        for table, of_table in zip((source, target), hashes, strict=True)
+    )
     return [
         difference
-        for key, values in _in_order(keys, mine, theirs, scan)[:most]
+        for key, values in chosen
         for difference in _Compared(scan, (mine, theirs), key, values).differences()
     ]
 
 
 def _in_order(
-    keys: list[int], mine: _Hashed, theirs: _Hashed, scan: Scan
+    keys: Words, sides: Sequence[tuple[pa.Table, HashedRows]], scan: Scan
 ) -> list[tuple[int, _Row]]:
     """The keys with what they are the hashes of, in the order of the values."""
     named = scan.key or range(len(scan.columns))
-    ours = [key for key in keys if key in mine.of_key]
-    others = [key for key in keys if key not in mine.of_key]
     found: list[tuple[int, _Row]] = []
-    for side, some in ((mine, ours), (theirs, others)):
-        rows = side.values([side.of_key[key][0] for key in some], scan, named)
-        found += zip(some, rows, strict=True)
+    for table, hashes in sides:
+        known, first = np.unique(hashes.keys, return_index=True)
+        here = keys[np.isin(keys, known)]
+        rows = _rows(table, first[np.searchsorted(known, here)].tolist(), scan, named)
+        found += zip(here.tolist(), rows, strict=True)
+        keys = keys[~np.isin(keys, known)]
     try:
         return sorted(found, key=lambda each: each[1])
     except (TypeError, ArithmeticError):
@@ -78,16 +88,25 @@ def _in_order(
         return sorted(found, key=lambda each: tuple(map(show, each[1])))
 
 
+def _rows(
+    table: pa.Table, positions: Sequence[int], scan: Scan, columns: Sequence[int]
+) -> list[_Row]:
+    """Some columns of the rows at these positions."""
+    rows = table.take(pa.array(positions, pa.int64()))
+    found = [_values(rows.column(i), scan.columns[i].kind) for i in columns]
+    return list(zip(*found, strict=True))
+
+
 def without(table: pa.Table, scan: Scan, keys: Words) -> pa.Table:
     """The rows whose keys do not have these hashes."""
     if not len(keys):
         return table
-    return table.filter(pa.array(~np.isin(keys_of(table, scan), keys)))
+    return table.filter(pa.array(~np.isin(hashes_of(table, scan).keys, keys)))
 
 
 def cell(table: pa.Table, scan: Scan, misfit: Misfit) -> str | None:
     """What stands where the other side has a value that does not fit, if the row is among these."""
-    places = np.flatnonzero(keys_of(table, scan) == np.uint64(misfit.key_hash))
+    places = np.flatnonzero(hashes_of(table, scan).keys == np.uint64(misfit.key_hash))
     if not len(places):
         return None
     row = table.slice(int(places[0]), 1)
@@ -129,9 +148,11 @@ def surplus_keys(source: HashedRows, target: HashedRows) -> tuple[Words, Words]:
     )
 
 
-def keys_of(table: pa.Table, scan: Scan) -> Words:
-    """The hashes of the rows' keys, in order."""
-    return _Hashed.of(table, scan).rows.keys
+def hashes_of(table: pa.Table, scan: Scan) -> HashedRows:
+    """The hashes of the rows and their keys, in order."""
+    columns = [column.combine_chunks() for column in table.columns]
+    low, _ = row_hashes(columns)
+    return HashedRows(key_hashes(columns, scan.key, low), low)
 
 
 def rows_among(listed: Sequence[Difference]) -> int:
@@ -162,30 +183,21 @@ def _single(values: Words) -> Words:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Hashed:
-    """One side's rows, and the positions of each key's."""
+    """One side's rows, and the positions of some keys'."""
 
     table: pa.Table
-    rows: HashedRows
+    rows: Words
     of_key: Mapping[int, Sequence[int]]
 
     @classmethod
-    def of(cls, table: pa.Table, scan: Scan) -> _Hashed:
-        columns = [column.combine_chunks() for column in table.columns]
-        low, _ = row_hashes(columns)
-        keys = key_hashes(columns, scan.key, low)
+    def of(cls, table: pa.Table, hashes: HashedRows, keys: Words) -> _Hashed:
         of_key = defaultdict(list)
-        for position, key in enumerate(keys.tolist()):
-            of_key[key].append(position)
-        return cls(table, HashedRows(keys, low), of_key)
+        for position in np.flatnonzero(np.isin(hashes.keys, keys)).tolist():
+            of_key[int(hashes.keys[position])].append(position)
+        return cls(table, hashes.rows, of_key)
 
     def positions(self, key: int) -> Sequence[int]:
         return self.of_key.get(key, ())
-
-    def values(self, positions: Sequence[int], scan: Scan, columns: Sequence[int]) -> list[_Row]:
-        """Some columns of the rows at these positions."""
-        rows = self.table.take(pa.array(positions, pa.int64()))
-        found = [_values(rows.column(i), scan.columns[i].kind) for i in columns]
-        return list(zip(*found, strict=True))
 
 
 class _Compared:
@@ -196,8 +208,8 @@ class _Compared:
         self._times = tuple(len(side.positions(key)) for side in sides)
         every = range(len(scan.columns))
         source, target = sides
-        self._mine = source.values(_beyond(source, target, key), scan, every)
-        self._theirs = target.values(_beyond(target, source, key), scan, every)
+        self._mine = _rows(source.table, _beyond(source, target, key), scan, every)
+        self._theirs = _rows(target.table, _beyond(target, source, key), scan, every)
         self._key = tuple(
             (scan.columns[position].column.name, show(value))
             for position, value in zip(scan.key or every, values, strict=True)
@@ -223,10 +235,10 @@ class _Compared:
 
 def _beyond(side: _Hashed, other: _Hashed, key: int) -> list[int]:
     """The positions of a key's rows that the other side has not, or not as often."""
-    left = Counter(other.rows.rows[position] for position in other.positions(key))
+    left = Counter(other.rows[position] for position in other.positions(key))
     chosen = []
     for position in side.positions(key):
-        value = side.rows.rows[position]
+        value = side.rows[position]
         if left[value]:
             left[value] -= 1
         else:

@@ -182,7 +182,7 @@ class Search:
         self._list(*shown)
         hidden = tuple(b for b in looking.buckets if b not in looking.shown)
         if hidden and self._left > 0:
-            seen = [differences.keys_of(table, self._sides[1].scan) for table in shown]
+            seen = [differences.hashes_of(table, self._sides[1].scan).keys for table in shown]
             keys = np.setdiff1d(found.keys, np.concatenate(seen))[: self._left]
             self._unseen.append((hidden, keys.tolist()))
         self._next_round()
