@@ -323,7 +323,7 @@ def _confirmed(console: Console, question: str) -> bool:
     if not (console.is_terminal and sys.stdin.isatty()):
         return True
     _say(console, question, "bold yellow")
-    return console.input("Go on? [y/N] ").strip().lower() in ("y", "yes")
+    return console.input("Go on? [y/N] ", markup=False).strip().lower() in ("y", "yes")
 
 
 def _write_report(arguments: Arguments, content: dict[str, Any]) -> None:
