@@ -80,6 +80,7 @@ class TableCheck:
         self._sample: tuple[KeyRange, ...] = ()
         # What is known of values that no reading makes fit, and of which side they are.
         self._unfitting: tuple[Survey, int] | None = None
+        self._ranges: tuple[tuple[Range, ...], tuple[Range, ...]]
         self._sides: tuple[Side, Side]
         self._misfitting = False
 
@@ -113,7 +114,8 @@ class TableCheck:
         self._spread = self._spread_of(mine)
         if self._looking.sample is not None and self._spread is not None:
             self._sample = sampled(self._spread, self._looking.sample)
-        self._read(mine.ranges(self._mine), theirs.ranges(self._theirs))
+        self._ranges = mine.ranges(self._mine), theirs.ranges(self._theirs)
+        self._read()
 
     def _spread_of(self, session: Session) -> Spread | None:
         """Of a large table whose key begins with an integer: by what its rows are found again.
@@ -131,8 +133,8 @@ class TableCheck:
         ends = session.key_ends(table.name, first, table.rows // 100)
         return spread_over(*ends) if ends else None
 
-    def _read(self, mine: tuple[Range, ...], theirs: tuple[Range, ...]) -> None:
-        sample = self._sample
+    def _read(self) -> None:
+        (mine, theirs), sample = self._ranges, self._sample
         self._sides = (
             Side(
                 self._ends.source,
@@ -252,7 +254,6 @@ class TableCheck:
         Comparison(mine, theirs, self._add, self._compared, self._looking.listed).conclude()
 
     def _read_again(self) -> None:
-        ranges = self._sides[0].ranges, self._sides[1].ranges
         source, target = self._ends.source_dialect, self._ends.target_dialect
         if not self._merging:
             self._merging = True
@@ -262,7 +263,7 @@ class TableCheck:
                     (mine, theirs, source.own_candidates(mine)[-1])
                     for mine, theirs, _ in self._pairs
                 ]
-            self._read(*ranges)
+            self._read()
             return
         if self._unfitting is not None:
             self._compared(self._misfit_outcome(*self._unfitting))
@@ -306,7 +307,7 @@ class TableCheck:
             for (mine, theirs, _), candidate in zip(self._pairs, chosen, strict=True)
             if candidate is not None
         ]
-        self._read(self._sides[0].ranges, self._sides[1].ranges)
+        self._read()
 
     def _compare_the_rest(self, survey: Survey, number: int) -> None:
         """Values that no reading makes fit cannot be equal to anything on the other side: their
@@ -321,7 +322,7 @@ class TableCheck:
                 for (mine, theirs, _), findings in zip(self._pairs, survey.findings, strict=True)
             ]
         self._unfitting = survey, number
-        self._read(self._sides[0].ranges, self._sides[1].ranges)
+        self._read()
 
     def _misfit_outcome(self, survey: Survey, number: int) -> TableOutcome:
         """``number`` of the side that has values which the other cannot have."""

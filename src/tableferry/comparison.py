@@ -67,7 +67,7 @@ class Comparison:
             verdict=verdict,
             source_rows=self.source.all_rows,
             target_rows=self.target.all_rows,
-            rejected=0 if self.source.misfit_keys else self.source.rejected,
+            rejected=self.source.rejected,
             source_digest=source.hex(),
             target_digest=target.hex(),
             bytes=self.source.bytes,

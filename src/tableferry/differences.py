@@ -44,24 +44,41 @@ class Differing:
     keys: Words
 
 
-def between(source: pa.Table, target: pa.Table, scan: Scan, most: int) -> list[Difference]:
-    """The differences of two sets of rows whose columns are those of ``scan``, in its order; both
-    hold all rows of each key. Those of ``most`` keys at most, the first in their order.
+@dataclass(frozen=True, slots=True, eq=False)
+class Rows:
+    """Rows in full, whose columns are those of a scan in its order, and their hashes."""
+
+    table: pa.Table
+    hashes: HashedRows
+
+    @classmethod
+    def of(cls, table: pa.Table, scan: Scan) -> Rows:
+        columns = [column.combine_chunks() for column in table.columns]
+        low, _ = row_hashes(columns)
+        return cls(table, HashedRows(key_hashes(columns, scan.key, low), low))
+
+    def without(self, keys: Words) -> Rows:
+        """The rows whose keys do not have these hashes."""
+        if not len(keys):
+            return self
+        kept = ~np.isin(self.hashes.keys, keys)
+        return Rows(self.table.filter(pa.array(kept)), self.hashes.where(kept))
+
+
+def between(source: Rows, target: Rows, scan: Scan, most: int) -> list[Difference]:
+    """The differences of two sets of rows, which both hold all rows of each key. Those of ``most``
+    keys at most, the first in their order.
 
     Rows are matched by their key and named to the cell. Where a key does not tell rows apart, and
     where there is none, rows are matched whole, and each says how often it stands on either side.
     """
-    hashes = hashes_of(source, scan), hashes_of(target, scan)
-    keys = differing(*hashes, keyed=True).keys
+    keys = differing(source.hashes, target.hashes, keyed=True).keys
     if not scan.key:
         # Their values are whole rows, too many to put in order.
         keys = keys[:most]
-    chosen = _in_order(keys, tuple(zip((source, target), hashes, strict=True)), scan)[:most]
+    chosen = _in_order(keys, (source, target), scan)[:most]
     wanted = np.array([key for key, _ in chosen], np.uint64)
-    mine, theirs = (
-        _Hashed.of(table, of_table, wanted)
-        for table, of_table in zip((source, target), hashes, strict=True)
-    )
+    mine, theirs = (_OfKeys.of(side, wanted) for side in (source, target))
     return [
         difference
         for key, values in chosen
@@ -69,16 +86,14 @@ def between(source: pa.Table, target: pa.Table, scan: Scan, most: int) -> list[D
     ]
 
 
-def _in_order(
-    keys: Words, sides: Sequence[tuple[pa.Table, HashedRows]], scan: Scan
-) -> list[tuple[int, _Row]]:
+def _in_order(keys: Words, sides: Sequence[Rows], scan: Scan) -> list[tuple[int, _Row]]:
     """The keys with what they are the hashes of, in the order of the values."""
     named = scan.key or range(len(scan.columns))
     found: list[tuple[int, _Row]] = []
-    for table, hashes in sides:
-        known, first = np.unique(hashes.keys, return_index=True)
+    for side in sides:
+        known, first = np.unique(side.hashes.keys, return_index=True)
         here = keys[np.isin(keys, known)]
-        rows = _rows(table, first[np.searchsorted(known, here)].tolist(), scan, named)
+        rows = _rows(side.table, first[np.searchsorted(known, here)].tolist(), scan, named)
         found += zip(here.tolist(), rows, strict=True)
         keys = keys[~np.isin(keys, known)]
     try:
@@ -97,19 +112,12 @@ def _rows(
     return list(zip(*found, strict=True))
 
 
-def without(table: pa.Table, scan: Scan, keys: Words) -> pa.Table:
-    """The rows whose keys do not have these hashes."""
-    if not len(keys):
-        return table
-    return table.filter(pa.array(~np.isin(hashes_of(table, scan).keys, keys)))
-
-
-def cell(table: pa.Table, scan: Scan, misfit: Misfit) -> str | None:
+def cell(rows: Rows, scan: Scan, misfit: Misfit) -> str | None:
     """What stands where the other side has a value that does not fit, if the row is among these."""
-    places = np.flatnonzero(hashes_of(table, scan).keys == np.uint64(misfit.key_hash))
+    places = np.flatnonzero(rows.hashes.keys == np.uint64(misfit.key_hash))
     if not len(places):
         return None
-    row = table.slice(int(places[0]), 1)
+    row = rows.table.slice(int(places[0]), 1)
     return show(_values(row.column(misfit.column), scan.columns[misfit.column].kind)[0])
 
 
@@ -148,13 +156,6 @@ def surplus_keys(source: HashedRows, target: HashedRows) -> tuple[Words, Words]:
     )
 
 
-def hashes_of(table: pa.Table, scan: Scan) -> HashedRows:
-    """The hashes of the rows and their keys, in order."""
-    columns = [column.combine_chunks() for column in table.columns]
-    low, _ = row_hashes(columns)
-    return HashedRows(key_hashes(columns, scan.key, low), low)
-
-
 def rows_among(listed: Sequence[Difference]) -> int:
     """How many rows the differences stand for."""
     changed = {difference.key for difference in listed if difference.what == "changed"}
@@ -182,7 +183,7 @@ def _single(values: Words) -> Words:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class _Hashed:
+class _OfKeys:
     """One side's rows, and the positions of some keys'."""
 
     table: pa.Table
@@ -190,11 +191,12 @@ class _Hashed:
     of_key: Mapping[int, Sequence[int]]
 
     @classmethod
-    def of(cls, table: pa.Table, hashes: HashedRows, keys: Words) -> _Hashed:
+    def of(cls, rows: Rows, keys: Words) -> _OfKeys:
         of_key = defaultdict(list)
+        hashes = rows.hashes
         for position in np.flatnonzero(np.isin(hashes.keys, keys)).tolist():
             of_key[int(hashes.keys[position])].append(position)
-        return cls(table, hashes.rows, of_key)
+        return cls(rows.table, hashes.rows, of_key)
 
     def positions(self, key: int) -> Sequence[int]:
         return self.of_key.get(key, ())
@@ -203,7 +205,7 @@ class _Hashed:
 class _Compared:
     """The rows of one key on both sides; ``values`` are those of the key, or of the whole row."""
 
-    def __init__(self, scan: Scan, sides: tuple[_Hashed, _Hashed], key: int, values: _Row) -> None:
+    def __init__(self, scan: Scan, sides: tuple[_OfKeys, _OfKeys], key: int, values: _Row) -> None:
         self._scan = scan
         self._times = tuple(len(side.positions(key)) for side in sides)
         every = range(len(scan.columns))
@@ -233,7 +235,7 @@ class _Compared:
             yield replace(row, what="extra", times=len(theirs))
 
 
-def _beyond(side: _Hashed, other: _Hashed, key: int) -> list[int]:
+def _beyond(side: _OfKeys, other: _OfKeys, key: int) -> list[int]:
     """The positions of a key's rows that the other side has not, or not as often."""
     left = Counter(other.rows[position] for position in other.positions(key))
     chosen = []

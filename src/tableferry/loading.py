@@ -409,7 +409,7 @@ class Loading:
 
     def _counted_source(self, load: _Load, count: int) -> None:
         load.source.count = count
-        if load.source.rows + load.source.rejected == count:
+        if load.source.all_rows == count:
             self._add_keys(load)
         else:
             # The fast read leaves out rows it would misread: find out which and why.

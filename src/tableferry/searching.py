@@ -21,6 +21,7 @@ import numpy as np
 import pyarrow as pa
 
 from tableferry import differences
+from tableferry.differences import Rows
 from tableferry.digest import BucketedDigest, HashedRows, spread_ends
 from tableferry.errors import SourceChanged
 from tableferry.jobs import Urgency
@@ -178,12 +179,16 @@ class Search:
             source, target = self._without_misfits(source, target)
         found = differences.differing(source, target, keyed=keyed)
         self._rows += found.rows
-        shown = [pa.concat_tables([r.shown for r in results]) for results in looking.results]
+        scan = self._sides[1].scan
+        shown = [
+            Rows.of(pa.concat_tables([r.shown for r in results]), scan)
+            for results in looking.results
+        ]
         self._list(*shown)
         hidden = tuple(b for b in looking.buckets if b not in looking.shown)
         if hidden and self._left > 0:
-            seen = [differences.hashes_of(table, self._sides[1].scan).keys for table in shown]
-            keys = np.setdiff1d(found.keys, np.concatenate(seen))[: self._left]
+            seen = np.concatenate([rows.hashes.keys for rows in shown])
+            keys = np.setdiff1d(found.keys, seen)[: self._left]
             self._unseen.append((hidden, keys.tolist()))
         self._next_round()
 
@@ -202,16 +207,16 @@ class Search:
     def _left(self) -> int:
         return self._most - len(self._listed) - len(self._shown_misfits)
 
-    def _list(self, source: pa.Table, target: pa.Table) -> None:
+    def _list(self, source: Rows, target: Rows) -> None:
         scan = self._sides[1].scan
         if scan.key:
-            tables = [source, target]
+            sides = [source, target]
             for number, misfit in self._shown_misfits:
-                there = differences.cell(tables[1 - number], scan, misfit)
+                there = differences.cell(sides[1 - number], scan, misfit)
                 if there is not None:
                     self._instead[misfit.key_hash, misfit.column] = there
-            source = differences.without(source, scan, self._misfits[1])
-            target = differences.without(target, scan, self._misfits[0])
+            source = source.without(self._misfits[1])
+            target = target.without(self._misfits[0])
         if self._left > 0:
             self._listed += differences.between(source, target, scan, self._left)
 
@@ -224,7 +229,8 @@ class Search:
             tables[number].append(rows)
             looking.awaited -= 1
             if looking.awaited == 0:
-                self._list(*map(pa.concat_tables, tables))
+                scan = self._sides[1].scan
+                self._list(*(Rows.of(pa.concat_tables(parts), scan) for parts in tables))
                 self._next_round()
 
         wanted = frozenset(keys)

@@ -88,8 +88,10 @@ class Side:
 
     @property
     def all_rows(self) -> int:
-        """Of the whole table, those set aside included."""
-        return (self.count or 0) if self.sampled else self.rows + self.rejected
+        """Of the whole table, those that no digest was taken of included."""
+        if self.sampled:
+            return self.count or 0
+        return sum(part.rows for part in self.parts.values())
 
     @property
     def range_digests(self) -> tuple[RangeDigest, ...]:

@@ -57,5 +57,5 @@ def _ranged(what: Activity, side: _Side, part: TablePart, result: Part | None = 
     span = Span(0, what, 0, 0, side=side, range=part.number)
     if result is None:
         return span
-    rows = int(result.digest.rows.sum()) + result.rejected
+    rows = result.rows
     return replace(span, rows=rows, bytes=result.bytes)

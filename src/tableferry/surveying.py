@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow as pa
 
-from tableferry.dialects.base import Batch, ColumnValues, Endpoint, Session, Surveyor
+from tableferry.dialects.base import Batch, ColumnValues, Decoded, Endpoint, Session, Surveyor
 from tableferry.digest import BucketedDigest, digest_batch, key_hashes, row_hashes
 from tableferry.errors import DatabaseError, RunFailed
 from tableferry.events import Progress
@@ -84,12 +84,19 @@ def survey_range(job: SurveyRange) -> Survey:
 
 
 def _misfits(values: ColumnValues, candidate: Candidate, speller: Endpoint | None) -> list[int]:
-    bad = values.misfits(candidate)
     if candidate.kind.name != "native" or speller is None:
-        return bad
-    texts = values.decode(candidate).array
-    refused = _refused(texts, candidate.kind, speller)
-    return sorted({*bad, *refused})
+        return values.misfits(candidate)
+    refused = _refused(values.decode(candidate).array, candidate.kind, speller)
+    return sorted({*values.misfits(candidate), *refused})
+
+
+def _unfit(decoded: Decoded, candidate: Candidate, speller: Endpoint | None) -> list[int]:
+    """Positions of values that are NULL only since they do not fit, and of texts that are no values
+    of a native type."""
+    bad = set() if decoded.misfits is None else set(np.flatnonzero(decoded.misfits).tolist())
+    if candidate.kind.name == "native" and speller is not None:
+        bad.update(_refused(decoded.array, candidate.kind, speller))
+    return sorted(bad)
 
 
 def _refused(texts: pa.Array, kind: Kind, speller: Endpoint) -> list[int]:
@@ -145,11 +152,11 @@ def digest_fitting(job: DigestFitting) -> Part:
     speller = job.speller.endpoint if job.speller else None
     with session_for(job.endpoint) as session:
         for values in _surveyor(session, scan).survey(scan, job.part):
-            misfitting = [
-                _misfits(column, candidate, speller)
-                for column, candidate in zip(values, candidates, strict=True)
-            ]
             decoded = [v.decode(c) for v, c in zip(values, candidates, strict=True)]
+            misfitting = [
+                _unfit(column, candidate, speller)
+                for column, candidate in zip(decoded, candidates, strict=True)
+            ]
             bad = np.zeros(len(values[0]), dtype=bool)
             for positions in misfitting:
                 bad[positions] = True
@@ -176,7 +183,6 @@ def digest_fitting(job: DigestFitting) -> Part:
         size,
         time.perf_counter() - started,
         tuple(sorted(respelled.items())),
-        len(keys),
         misfit_keys=tuple(keys),
         misfits=tuple(misfits),
     )

@@ -104,10 +104,15 @@ class Part:
     place: str = ""
     # Positions of columns with numbers that not every database has; see kinds.NAMED_NUMBERS.
     named: frozenset[int] = frozenset()
-    # Rows that no digest was taken of, since a value is not what its column says: how many are
-    # ``rejected``, the hashes of their keys, and some of the values.
+    # Rows that no digest was taken of, since a value is not what its column says: the hashes of
+    # their keys, and some of the values.
     misfit_keys: tuple[int, ...] = ()
     misfits: tuple[Misfit, ...] = ()
+
+    @property
+    def rows(self) -> int:
+        """All that were read, those that no digest was taken of included."""
+        return int(self.digest.rows.sum()) + self.rejected + len(self.misfit_keys)
 
 
 @dataclass(frozen=True, slots=True)

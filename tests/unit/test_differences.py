@@ -36,7 +36,12 @@ def rows(shape: Scan, *values: tuple[Any, ...]) -> pa.Table:
 
 
 def between(source: pa.Table, target: pa.Table, shape: Scan) -> list[Difference]:
-    return differences.between(source, target, shape, 1_000)
+    return first_of(source, target, shape, 1_000)
+
+
+def first_of(source: pa.Table, target: pa.Table, shape: Scan, most: int) -> list[Difference]:
+    mine, theirs = (differences.Rows.of(table, shape) for table in (source, target))
+    return differences.between(mine, theirs, shape, most)
 
 
 def hashed(table: pa.Table, key: tuple[int, ...]) -> HashedRows:
@@ -110,7 +115,7 @@ def test_the_first_of_many_are_named_in_the_order_of_their_keys() -> None:
     shape = scan(INT, TEXT)
     source = rows(shape, *((i, "x") for i in range(1_000, 0, -1)))
     target = rows(shape, *((i, "y") for i in range(1, 1_001)))
-    found = differences.between(source, target, shape, 3)
+    found = first_of(source, target, shape, 3)
     assert [d.key for d in found] == [(("a", "1"),), (("a", "2"),), (("a", "3"),)]
 
 
