@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from tests import servers
 from tests.servers import Server
 from tests.system.applications import Owned, for_an_ordinary_role
-from tests.system.support import sqlite_file
+from tests.system.support import copy_of, ferried, sqlite_file
 
 _LARGE = """
 CREATE TABLE parents (id INTEGER PRIMARY KEY, name TEXT);
@@ -32,3 +33,18 @@ def owned(any_database: Server) -> Iterator[Owned]:
 def large(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Large enough for worker processes, and for a run that can be caught in its middle."""
     return sqlite_file(tmp_path_factory.mktemp("large") / "large.db", _LARGE)
+
+
+@pytest.fixture(scope="module")
+def once_migrated(started: Callable[[str], Server], source: Path) -> Iterator[Server]:
+    """The module's ``source`` on one server; a module may have it elsewhere."""
+    with servers.fresh_database(started(servers.EMBEDDED)) as template:
+        ferried(source, template)
+        yield template
+
+
+@pytest.fixture
+def migrated(once_migrated: Server) -> Iterator[Server]:
+    """The migrated source, to be changed by the test."""
+    with copy_of(once_migrated) as database:
+        yield database

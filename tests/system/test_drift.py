@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TypeAlias
 
 import pytest
-from tests import servers
 from tests.servers import Server
 from tests.system.sqlite_files import between, carried
 from tests.system.support import (
     PASSWORD_VARIABLE,
     catalog,
-    copy_of,
     environment,
     ferried,
     ferry,
@@ -66,20 +63,6 @@ INSERT INTO pairs VALUES ('a', 'b', 'c');
 @pytest.fixture(scope="module")
 def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return sqlite_file(tmp_path_factory.mktemp("drift") / "source.db", SQLITE)
-
-
-@pytest.fixture(scope="module")
-def once_migrated(started: Callable[[str], Server], source: Path) -> Iterator[Server]:
-    with servers.fresh_database(started(servers.EMBEDDED)) as template:
-        ferried(source, template)
-        yield template
-
-
-@pytest.fixture
-def migrated(once_migrated: Server) -> Iterator[Server]:
-    """The migrated source, to be changed by the test."""
-    with copy_of(once_migrated) as database:
-        yield database
 
 
 def drift(source: str, target: str) -> set[Found]:

@@ -34,19 +34,6 @@ def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return sqlite_file(tmp_path_factory.mktemp("repair") / "source.db", SCRIPT)
 
 
-@pytest.fixture(scope="module")
-def once_migrated(started: Callable[[str], Server], source: Path) -> Iterator[Server]:
-    with servers.fresh_database(started(servers.EMBEDDED)) as template:
-        ferried(source, template)
-        yield template
-
-
-@pytest.fixture
-def migrated(once_migrated: Server) -> Iterator[Server]:
-    with copy_of(once_migrated) as database:
-        yield database
-
-
 def test_rows_of_every_type(migrated: Server, source: Path) -> None:
     unchanged = 'SELECT ctid::text, xmin::text, * FROM kinds WHERE "Key" NOT IN (7, 8, 9, 10, 11)'
     before = migrated.rows(unchanged)

@@ -5,17 +5,13 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from tests import servers
 from tests.servers import Server
 from tests.system.support import (
     PASSWORD_VARIABLE,
     Run,
-    copy_of,
-    ferried,
     ferry,
     password,
     sqlite_file,
@@ -45,19 +41,6 @@ INSERT INTO keyless SELECT b % 50000, printf('%-200s', b % 50000) FROM pairs;
 @pytest.fixture(scope="module")
 def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return sqlite_file(tmp_path_factory.mktemp("searching") / "source.db", _SCRIPT)
-
-
-@pytest.fixture(scope="module")
-def once_migrated(started: Callable[[str], Server], source: Path) -> Iterator[Server]:
-    with servers.fresh_database(started(servers.EMBEDDED)) as template:
-        ferried(source, template)
-        yield template
-
-
-@pytest.fixture
-def migrated(once_migrated: Server) -> Iterator[Server]:
-    with copy_of(once_migrated) as database:
-        yield database
 
 
 def after(source: Path, target: Server, change: str, *flags: str) -> Run:

@@ -73,13 +73,6 @@ def once_migrated(server: Server, source: Path) -> Iterator[Server]:
         yield template
 
 
-@pytest.fixture
-def migrated(once_migrated: Server) -> Iterator[Server]:
-    """The migrated source on each server, to be changed by the test."""
-    with copy_of(once_migrated) as database:
-        yield database
-
-
 @pytest.fixture(scope="module")
 def once_migrated_anywhere(started: Callable[[str], Server], source: Path) -> Iterator[Server]:
     with servers.fresh_database(started(servers.EMBEDDED)) as template:
