@@ -233,7 +233,7 @@ def _percent(text: str | None) -> float | None:
     if not re.fullmatch(r"[0-9]{1,3}(\.[0-9]{1,6})?%?", text) or not (
         0 < float(text.removesuffix("%")) <= 100
     ):
-        raise UsageError(f"--sample {text}: it is a number of percent, up to 100.", hint=_SEE)
+        raise UsageError(f"--sample {text}: name a percentage above 0, up to 100.", hint=_SEE)
     return float(text.removesuffix("%"))
 
 
