@@ -27,6 +27,7 @@ import pyarrow as pa
 import pyarrow.types as pt
 import xxhash
 
+from tableferry import buffers
 from tableferry.model import Spread
 from tableferry.xxh64 import ALL_ONES, BITS, LANES, Scratch, Words, cut, word, xxh64
 
@@ -221,14 +222,14 @@ def spread_ends(spread: Spread, first: int, last: int) -> tuple[int | None, int 
 
 def _spread_buckets(column: pa.Array, spread: Spread) -> npt.NDArray[np.int64]:
     """Without a value a row is in the first bucket."""
-    values = _fixed(column, np.int64)
+    values = buffers.fixed(column, np.int64)
     # Unsigned, since two integers of 64 bits may lie further apart than a signed one reaches.
     above = values.view(np.uint64) - word(spread.lower)
     buckets: npt.NDArray[np.int64] = np.minimum(above >> BITS[spread.shift], BUCKETS - 1).astype(
         np.int64
     )
     buckets[values < spread.lower] = 0
-    nulls = _nulls(column)
+    nulls = buffers.nulls(column)
     if nulls is not None:
         buckets[nulls] = 0
     return buckets
@@ -453,22 +454,22 @@ def _open(column: pa.Array) -> tuple[_Numbers | _Strings, npt.NDArray[np.bool_] 
     """The column's values, and which of them are NULL if any is."""
     while isinstance(column, pa.ExtensionArray):
         column = column.storage
-    return _values(column), _nulls(column)
+    return _values(column), buffers.nulls(column)
 
 
 def _values(column: pa.Array) -> _Numbers | _Strings:
     kind = column.type
     micros = (pt.is_time64(kind) or pt.is_timestamp(kind)) and kind.unit == "us"
     if pt.is_int64(kind) or micros:
-        return _Numbers(_fixed(column, np.int64))
+        return _Numbers(buffers.fixed(column, np.int64))
     if pt.is_boolean(kind):
-        return _Numbers(_bits(column, 1))
+        return _Numbers(buffers.bits(column))
     if pt.is_date32(kind):
-        return _Numbers(_fixed(column, np.int32))
+        return _Numbers(buffers.fixed(column, np.int32))
     if pt.is_float64(kind):
-        return _Numbers(_fixed(column, np.float64))
+        return _Numbers(buffers.fixed(column, np.float64))
     if pt.is_decimal128(kind) and kind.precision <= 18:
-        return _Numbers(_decimals(column))
+        return _Numbers(buffers.units(column))
     if pt.is_fixed_size_binary(kind):
         return _equal_strings(column)
     if pt.is_string(kind) or pt.is_binary(kind):
@@ -478,52 +479,11 @@ def _values(column: pa.Array) -> _Numbers | _Strings:
     raise TypeError(f"no digest is defined for Arrow values of type {kind}")
 
 
-def _nulls(column: pa.Array) -> npt.NDArray[np.bool_] | None:
-    return ~_bits(column, 0) if column.null_count else None
-
-
-def _buffer(
-    column: pa.Array, number: int, kind: type[np.generic], start: int, count: int
-) -> npt.NDArray[Any]:
-    """Items of one of the column's buffers, never past its end; ValueError if it is too short."""
-    if not count:
-        return np.empty(0, kind)
-    offset = start * np.dtype(kind).itemsize
-    return np.frombuffer(column.buffers()[number], kind, count, offset)
-
-
-def _fixed(column: pa.Array, kind: type[np.generic], width: int = 1) -> npt.NDArray[Any]:
-    """The values of a column that takes width items of this kind each, one after the other."""
-    return _buffer(column, 1, kind, column.offset * width, len(column) * width)
-
-
-def _bits(column: pa.Array, number: int) -> npt.NDArray[np.bool_]:
-    """The column's part of a buffer that holds one bit for each value."""
-    first, skipped = divmod(column.offset, 8)
-    packed = _buffer(column, number, np.uint8, first, -(-(skipped + len(column)) // 8))
-    bits = np.unpackbits(packed, bitorder="little")
-    return bits[skipped : skipped + len(column)].view(np.bool_)
-
-
-def _decimals(column: pa.Array) -> npt.NDArray[np.int64]:
-    """The scaled integers, which at 18 digits fit the lower of the two words that each takes."""
-    low, high = _fixed(column, np.int64, 2).reshape(-1, 2).T
-    wrong = low >> 63 != high
-    if wrong.any():
-        nulls = _nulls(column)
-        if nulls is None or (wrong & ~nulls).any():
-            raise ValueError(f"a value of type {column.type} has more digits than that allows")
-    return low
-
-
 def _strings(column: pa.Array, kind: type[np.generic]) -> _Strings:
-    if not len(column):
-        return _Strings(np.zeros(1, kind), np.empty(0, np.uint8))
-    offsets = _buffer(column, 1, kind, column.offset, len(column) + 1)
-    return _Strings(offsets, _buffer(column, 2, np.uint8, 0, int(offsets[-1])))
+    return _Strings(*buffers.strings(column, kind))
 
 
 def _equal_strings(column: pa.Array) -> _Strings:
     width = column.type.byte_width
     offsets = np.arange(len(column) + 1, dtype=np.int64) * width
-    return _Strings(offsets, _fixed(column, np.uint8, width))
+    return _Strings(offsets, buffers.fixed(column, np.uint8, width))

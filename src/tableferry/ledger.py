@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
-from tableferry.dialects.base import RUN_TABLE, TargetSession
+from tableferry.dialects.base import RUN_TABLE, TargetSession, Writer
 from tableferry.digest import Digest
 from tableferry.model import Range, Restoration, TableName
 from tableferry.sql import constant, quote
@@ -122,7 +122,7 @@ class Ledger:
             tuple((statement, proof == "true") for statement, proof in aside),
         )
 
-    def claim(self, session: TargetSession, table: TableName, generation: int, part: Range) -> None:
+    def claim(self, session: Writer, table: TableName, generation: int, part: Range) -> None:
         """The range's line, before its rows. Fails where the line or a newer plan is there."""
         bounds = ", ".join("NULL" if b is None else str(b) for b in (part.lower, part.upper))
         session.execute(
@@ -130,9 +130,7 @@ class Ledger:
             f"({constant(table.name)}, {generation}, {part.number}, {bounds}, NULL, NULL)"
         )
 
-    def record(
-        self, session: TargetSession, table: TableName, part: Range, brought: Digest
-    ) -> None:
+    def record(self, session: Writer, table: TableName, part: Range, brought: Digest) -> None:
         session.execute(
             f"UPDATE {self._name(RANGES)} SET row_count = {brought.rows}, "
             f"digest = {constant(brought.hex())} "

@@ -53,6 +53,8 @@ def load_rejects(
             )
         reader = stack.enter_context(closing(dialects[0].open(source)))
         writer = stack.enter_context(closing(dialects[1].open_target(target)))
+        loader = stack.enter_context(closing(dialects[1].open_loader(target)))
+        loader.prepare_load()
         mine = _only_table(reader, source, options.selection)
         everything = reader.inspect()
         theirs = table_like(mine.name, everything, writer.inspect_target(), dialects[1])
@@ -63,7 +65,6 @@ def load_rejects(
         pairs, unmatched = pair_columns(Ends(source, target, *dialects, rules), mine, theirs)
         if unmatched:
             raise Refused(f"Table {mine.name} has not the same columns on both sides.")
-        writer.prepare_load()
         writer.lock_run()
         names = [column.name for column, _, _ in pairs]
         candidates = [
@@ -88,8 +89,8 @@ def load_rejects(
                 observe(Progress("copy", mine.name, batch.rows))
                 yield batch
 
-        writer.ingest(theirs.name, columns, digested())
-        writer.commit_for_good()
+        loader.ingest(theirs.name, columns, digested())
+        loader.commit_for_good()
         after = _digest(writer, theirs, scan)
         observe(PhaseEnds("copy", mine.name))
         brought = loaded.digest

@@ -12,7 +12,6 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import cast
 
 import numpy as np
 import pyarrow as pa
@@ -23,6 +22,7 @@ from tableferry.dialects.base import (
     Batch,
     Endpoint,
     Gatherer,
+    Loader,
     Session,
     TargetSession,
 )
@@ -61,33 +61,41 @@ SHOWN = 80
 # is not there (42), of what it cannot do (0A).
 REFUSING_VALUES = ("22", "42", "0A")
 
-_sessions: dict[tuple[Endpoint, bool], Session] = {}
+_sessions: dict[Endpoint, Session] = {}
+_loaders: dict[Endpoint, Loader] = {}
 
 
 @contextmanager
-def session_for(endpoint: Endpoint, *, loading: bool = False) -> Iterator[Session]:
+def session_for(endpoint: Endpoint) -> Iterator[Session]:
     """This process's session of the endpoint; one that met an error is closed and forgotten."""
-    key = (endpoint, loading)
-    if key not in _sessions:
-        dialect = dialect_of(endpoint)
-        if loading:
-            target = dialect.open_target(endpoint)
-            _sessions[key] = target
-            target.prepare_load()
-        else:
-            _sessions[key] = dialect.open(endpoint)
+    if endpoint not in _sessions:
+        _sessions[endpoint] = dialect_of(endpoint).open(endpoint)
     try:
-        yield _sessions[key]
+        yield _sessions[endpoint]
     except BaseException:
-        _sessions.pop(key).close()
+        _sessions.pop(endpoint).close()
+        raise
+
+
+@contextmanager
+def loader_for(endpoint: Endpoint) -> Iterator[Loader]:
+    """The same of what loads rows into it."""
+    if endpoint not in _loaders:
+        _loaders[endpoint] = dialect_of(endpoint).open_loader(endpoint)
+        _loaders[endpoint].prepare_load()
+    try:
+        yield _loaders[endpoint]
+    except BaseException:
+        _loaders.pop(endpoint).close()
         raise
 
 
 def close_sessions() -> None:
     """For a process that goes on after its tasks."""
     while _sessions:
-        _, session = _sessions.popitem()
-        session.close()
+        _sessions.popitem()[1].close()
+    while _loaders:
+        _loaders.popitem()[1].close()
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,13 +156,12 @@ def copy_range(job: CopyRange) -> Part:
     named: set[int] = set()
     # A column that holds what its type says holds its numbers as such.
     names_stand = not dialect_of(job.target).typed
-    with session_for(job.source) as source, session_for(job.target, loading=True) as opened:
-        target = cast(TargetSession, opened)
+    speller = Speller(job.target, pair.target)
+    with session_for(job.source) as source, loader_for(job.target) as target:
 
         def digested() -> Iterator[Batch]:
             nonlocal digest, size
-            for batch in source.read(pair.source, part):
-                batch = as_spelled_by(target, pair.target, batch)
+            for batch in read_as_spelled(source, pair.source, part, speller):
                 digest += digest_batch(batch.columns, pair.source.key)
                 size += batch.bytes
                 if names_stand:
@@ -185,7 +192,7 @@ def _there(column: ReadColumn) -> Kind:
     return replace(column.kind, type=column.column.declared or column.kind.type)
 
 
-def _gatherer(target: TargetSession) -> Gatherer:
+def _gatherer(target: Loader) -> Gatherer:
     assert isinstance(target, Gatherer)
     return target
 
@@ -212,8 +219,7 @@ def gather_range(job: GatherRange) -> float:
     Returns the seconds it took."""
     started = time.perf_counter()
     table = job.pair.target.table
-    with session_for(job.target, loading=True) as opened:
-        target = cast(TargetSession, opened)
+    with loader_for(job.target) as target:
         gatherer = _gatherer(target)
         with gatherer.gathering(job.written.place):
             job.ledger.claim(target, table, job.pair.generation, job.part)
@@ -226,7 +232,7 @@ def gather_range(job: GatherRange) -> float:
 def as_spelled_by(target: Session, scan: Scan, batch: Batch) -> Batch:
     """The batch with values of the target's native types in the target's own spelling: what is
     the same to it, such as two spellings of one jsonb, is the same."""
-    natives = [i for i, column in enumerate(scan.columns) if column.kind.name == "native"]
+    natives = _natives(scan)
     if not natives:
         return batch
     columns = list(batch.columns)
@@ -246,6 +252,10 @@ def as_spelled_by(target: Session, scan: Scan, batch: Batch) -> Batch:
         if count:
             respelled.append((i, count))
     return replace(batch, columns=tuple(columns), respelled=tuple(respelled))
+
+
+def _natives(scan: Scan) -> list[int]:
+    return [i for i, column in enumerate(scan.columns) if column.kind.name == "native"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -280,7 +290,7 @@ def read_as_spelled(
     session: Session, scan: Scan, part: TablePart, speller: Speller | None
 ) -> Iterator[Batch]:
     """The rows of a part, values of native types as the speller has them."""
-    if speller is None:
+    if speller is None or not _natives(speller.scan):
         yield from session.read(scan, part)
         return
     with session_for(speller.endpoint) as opened:
@@ -360,8 +370,7 @@ class RunStatements:
 def run_statements(job: RunStatements) -> float:
     """Returns the seconds it took. Raises DatabaseError with what failed in its details."""
     started = time.perf_counter()
-    with session_for(job.target, loading=True) as opened:
-        target = cast(TargetSession, opened)
+    with loader_for(job.target) as target:
         for statement in job.statements:
             try:
                 target.execute(statement)

@@ -15,6 +15,7 @@ from tests.servers import Server
 from tableferry import temporal
 from tableferry.addresses import PostgresServer, parse_url
 from tableferry.dialects.base import Batch, Endpoint
+from tableferry.dialects.postgresql.loader import PostgresLoader
 from tableferry.dialects.postgresql.session import PostgresSession
 from tableferry.digest import row_hashes
 from tableferry.errors import MisfitFound
@@ -97,7 +98,9 @@ def read(database: Server, table: str, kind: Kind, declared: str) -> pa.Array:
 
 
 def write(database: Server, table: str, kind: Kind, declared: str, values: pa.Array) -> None:
-    with session(database) as opened:
+    address = parse_url(database.url)
+    assert isinstance(address, PostgresServer)
+    with closing(PostgresLoader(Endpoint(address))) as opened:
         to = TableName("public", table)
         opened.ingest(to, columns(kind, declared), iter([Batch((values,))]))
         opened.commit()

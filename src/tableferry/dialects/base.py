@@ -196,8 +196,45 @@ class ColumnValues(ABC):
         """The value as text for people, with its storage class where that is not plain."""
 
 
-class TargetSession(Session):
-    """One open connection that also writes. Statements run in a transaction until commit."""
+class Writer(ABC):
+    """One open connection that writes. Statements run in a transaction until commit."""
+
+    @abstractmethod
+    def prepare_load(self) -> None:
+        """Settings that make a load cheaper without making it less safe."""
+
+    @abstractmethod
+    def execute(self, *statements: str) -> None:
+        """One after the other, in the current transaction."""
+
+    @abstractmethod
+    def commit(self) -> None: ...
+
+    @abstractmethod
+    def commit_for_good(self) -> None:
+        """A commit that waits until everything before it is safe on disk as well."""
+
+    @abstractmethod
+    def rollback(self) -> None: ...
+
+    @abstractmethod
+    def close(self) -> None: ...
+
+
+class Loader(Writer):
+    """A writer that appends rows."""
+
+    @abstractmethod
+    def ingest(
+        self, table: TableName, columns: tuple[ReadColumn, ...], batches: Iterator[Batch]
+    ) -> None:
+        """Appends batches in the current transaction, taking the next while the server is still
+        busy with the last. Raises MisfitFound before sending a value that its column would refuse
+        or change, and whatever ``batches`` raises."""
+
+
+class TargetSession(Session, Writer):
+    """One open connection that reads and writes, but loads no rows."""
 
     @property
     @abstractmethod
@@ -245,35 +282,9 @@ class TargetSession(Session):
     def require_roles(self, owner: str, others: Sequence[str]) -> None:
         """Raises Refused where a role is not there, or this one may not give ``owner`` anything."""
 
-    @abstractmethod
-    def prepare_load(self) -> None:
-        """Settings that make a load cheaper without making it less safe."""
-
-    @abstractmethod
-    def execute(self, *statements: str) -> None:
-        """One after the other, in the current transaction."""
-
-    @abstractmethod
-    def commit(self) -> None: ...
-
-    @abstractmethod
-    def commit_for_good(self) -> None:
-        """A commit that waits until everything before it is safe on disk as well."""
-
-    @abstractmethod
-    def rollback(self) -> None: ...
-
-    @abstractmethod
-    def ingest(
-        self, table: TableName, columns: tuple[ReadColumn, ...], batches: Iterator[Batch]
-    ) -> None:
-        """Appends batches in the current transaction, taking the next while the server is still
-        busy with the last. Raises MisfitFound before sending a value that its column would refuse
-        or change, and whatever ``batches`` raises."""
-
 
 class Gatherer(ABC):
-    """What else a target's session can do where one at a time can write; see Dialect.one_writer."""
+    """What else a loader can do where one at a time can write; see Dialect.one_writer."""
 
     @abstractmethod
     def write_apart(
@@ -590,6 +601,10 @@ class Dialect(ABC):
     @abstractmethod
     def open_target(self, endpoint: Endpoint) -> TargetSession:
         """A session that writes what others may be writing as well."""
+
+    @abstractmethod
+    def open_loader(self, endpoint: Endpoint) -> Loader:
+        """A connection that loads rows into a target, beside others that do."""
 
     def look(self, endpoint: Endpoint) -> TargetSession | None:
         """A session that only looks at a target; None where there is none yet."""

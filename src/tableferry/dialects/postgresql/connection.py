@@ -12,7 +12,7 @@ import adbc_driver_postgresql.dbapi
 import pyarrow as pa
 
 from tableferry.addresses import PostgresServer
-from tableferry.dialects.base import Endpoint
+from tableferry.dialects.base import Endpoint, Writer
 from tableferry.dialects.postgresql.ddl import literal
 from tableferry.errors import DatabaseError, Refused, TableferryError
 from tableferry.redaction import redact
@@ -36,6 +36,16 @@ _SETTINGS = {
 # holder of the snapshot, and everybody after him for him: without an end to it all would wait.
 _LOCK_SECONDS = 30
 
+# Ours for the length of a load, within what any role may set. A commit need not wait for the
+# disk: rows and the ledger line that vouches for them are lost or kept together, and the run's
+# last commit waits again. Index builds get the memory that one at a time may have.
+_LOAD_SETTINGS = {
+    "synchronous_commit": "off",
+    "maintenance_work_mem": "256MB",
+}
+# Milliseconds after which a statement under way notices that its worker is gone.
+_CLIENT_CHECK = 1_000
+
 _REFUSALS = {
     "28P01": "Check the password: the Password key, TABLEFERRY_POSTGRES_PASSWORD or .pgpass.",
     "28000": "Check the user, and what the server's pg_hba.conf lets it do.",
@@ -58,17 +68,35 @@ def connect(endpoint: Endpoint) -> adbc_driver_postgresql.dbapi.Connection:
     with errors(endpoint, connecting=True):
         connection = adbc_driver_postgresql.dbapi.connect(address.connection_url)
         try:
-            settings = dict(_SETTINGS, application_name=f"tableferry {endpoint.purpose}".strip())
-            if address.schema:
-                settings["search_path"] = quote(address.schema)
-            if endpoint.snapshot:
-                settings["lock_timeout"] = f"{_LOCK_SECONDS}s"
-            run(connection, set_all(settings))
+            run(connection, set_all(settings_of(endpoint)))
             connection.commit()
         except BaseException:
             connection.close()
             raise
     return connection
+
+
+def settings_of(endpoint: Endpoint) -> dict[str, str]:
+    """What every session of an endpoint sets first."""
+    address = address_of(endpoint)
+    settings = dict(_SETTINGS, application_name=f"tableferry {endpoint.purpose}".strip())
+    if address.schema:
+        settings["search_path"] = quote(address.schema)
+    if endpoint.snapshot:
+        settings["lock_timeout"] = f"{_LOCK_SECONDS}s"
+    return settings
+
+
+def prepare_load(writer: Writer) -> None:
+    """See Writer.prepare_load()."""
+    writer.execute(set_all(_LOAD_SETTINGS))
+    writer.commit()
+    try:
+        # A server whose platform cannot watch its clients refuses any value but 0.
+        writer.execute(f"SET client_connection_check_interval = {_CLIENT_CHECK}")
+        writer.commit()
+    except DatabaseError:
+        writer.rollback()
 
 
 def set_all(settings: Mapping[str, str], *, local: bool = False) -> str:
@@ -108,12 +136,13 @@ def errors(endpoint: Endpoint, what: str = "", *, connecting: bool = False) -> I
     except TableferryError:
         raise
     except (adbc_driver_manager.Error, OSError, pa.ArrowException) as error:
-        raise _translated(error, endpoint, what, connecting=connecting) from None
+        raise translated(error, endpoint, what, connecting=connecting) from None
 
 
-def _translated(
-    error: BaseException, endpoint: Endpoint, what: str, *, connecting: bool
+def translated(
+    error: BaseException, endpoint: Endpoint, what: str, *, connecting: bool = False
 ) -> TableferryError:
+    """The same for one error of a driver's, which may have an attribute ``sqlstate``."""
     address = address_of(endpoint)
     state = getattr(error, "sqlstate", None) or ""
     text = redact(_words(str(error)), address.secrets)

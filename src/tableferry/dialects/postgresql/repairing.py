@@ -16,7 +16,8 @@ from tableferry.dialects.base import Batch, Change, Delete, Endpoint, Insert, Re
 from tableferry.dialects.postgresql import aside
 from tableferry.dialects.postgresql import connection as postgres
 from tableferry.dialects.postgresql.ddl import literal
-from tableferry.dialects.postgresql.session import Encoded, PostgresSession
+from tableferry.dialects.postgresql.sending import encoded, stage_definition, stage_values
+from tableferry.dialects.postgresql.session import PostgresSession
 from tableferry.errors import DatabaseError, Refused
 from tableferry.kinds import TEXT
 from tableferry.model import Column, ReadColumn, Restoration, Table, TableName
@@ -163,16 +164,27 @@ class PostgresRepairer(PostgresSession, Repairer):
         self, table: TableName, stage: str, columns: tuple[ReadColumn, ...], batch: Batch
     ) -> list[str]:
         with postgres.errors(self._endpoint, f"table {table}"):
-            (data,) = Encoded(table, columns, iter([batch]))
+            (data,) = encoded(table, columns, iter([batch]))
         try:
             with postgres.errors(self._endpoint, f"table {table}"):
-                values = self._put_on_stage(stage, columns, data)
+                self._put_on_stage(stage, columns, data)
                 # For a plan that fits a few rows of a large table.
                 postgres.run(self._connection, f"ANALYZE pg_temp.{stage}")
         except DatabaseError as error:
             # It has ended the transaction, and so is no mere refusal of some rows.
             raise DatabaseError(error.message, hint=error.hint) from error
-        return values
+        return stage_values(columns)
+
+    def _put_on_stage(
+        self, stage: str, columns: tuple[ReadColumn, ...], data: pa.RecordBatch
+    ) -> None:
+        postgres.run(
+            self._connection,
+            f"CREATE TEMP TABLE {stage} ({stage_definition(columns)}) ON COMMIT DROP",
+        )
+        names = [f"c{i}" for i in range(len(columns))]
+        with self._connection.cursor() as cursor:
+            cursor.adbc_ingest(stage, data.rename_columns(names), mode="append", temporary=True)
 
     def _keeping_others(self, table: TableName, source: str) -> list[str]:
         """A row that others hang on by ON DELETE CASCADE or SET NULL would take them with it, or

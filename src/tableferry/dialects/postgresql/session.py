@@ -1,8 +1,7 @@
-"""One open PostgreSQL session, through ADBC: COPY in both directions."""
+"""One open PostgreSQL session, through ADBC: everything but loading rows (loader.py)."""
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
@@ -10,13 +9,11 @@ from typing import Any
 
 import pyarrow as pa
 
-from tableferry import temporal
 from tableferry.dialects.base import (
     Batch,
     Endpoint,
     Surveyor,
     TargetSession,
-    closed_on_error,
 )
 from tableferry.dialects.postgresql import aside, catalog
 from tableferry.dialects.postgresql import connection as postgres
@@ -25,10 +22,8 @@ from tableferry.dialects.postgresql.spelling import spelled
 from tableferry.dialects.postgresql.values import (
     Reading,
     Texts,
-    misfits,
     packing_of,
     reading,
-    storing,
     text_of,
 )
 from tableferry.errors import DatabaseError, MisfitFound, Refused
@@ -38,7 +33,6 @@ from tableferry.model import (
     Kind,
     Numbering,
     Range,
-    ReadColumn,
     Restoration,
     Scan,
     Schema,
@@ -53,17 +47,8 @@ from tableferry.sql import keys_between, qualified, quote
 _RANGE_PAGES = 8_192
 # Bytes of a record batch: of rows like TPC-H's some 65,000, whose columns stay in the cache.
 _BATCH_BYTES = 8 << 20
-_STAGE = "tableferry_stage"
 # Ranges of ctid are scanned as ranges from this version on.
 _OLDEST = 140_000
-
-# Ours for the length of a load, within what any role may set. A commit need not wait for the
-# disk: rows and the ledger line that vouches for them are lost or kept together, and the run's
-# last commit waits again. Index builds get the memory that one at a time may have.
-_LOAD_SETTINGS = {
-    "synchronous_commit": "off",
-    "maintenance_work_mem": "256MB",
-}
 
 _NO_INDEX = {
     "enable_indexscan": "off",
@@ -73,8 +58,6 @@ _NO_INDEX = {
 _MAX_BIGINT = 2**63 - 1
 # What an expression may be refused for that makes no sense for the columns at hand (appendix A).
 _UNSUITABLE = ("22", "42", "0A", "54")
-# Milliseconds after which a statement under way notices that its worker is gone.
-_CLIENT_CHECK = 1_000
 
 
 class PostgresSession(TargetSession, Surveyor):
@@ -246,14 +229,7 @@ class PostgresSession(TargetSession, Surveyor):
         return pa.array([row["spelled"] for row in found], pa.string())
 
     def prepare_load(self) -> None:
-        self.execute(postgres.set_all(_LOAD_SETTINGS))
-        self.commit()
-        try:
-            # A server whose platform cannot watch its clients refuses any value but 0.
-            self.execute(f"SET client_connection_check_interval = {_CLIENT_CHECK}")
-            self.commit()
-        except DatabaseError:
-            self.rollback()
+        postgres.prepare_load(self)
 
     def identity(self) -> str:
         row = self.rows(
@@ -444,113 +420,6 @@ class PostgresSession(TargetSession, Surveyor):
                 if batch is None:
                     return
                 yield batch
-
-    def ingest(
-        self, table: TableName, columns: tuple[ReadColumn, ...], batches: Iterator[Batch]
-    ) -> None:
-        taken = [not column.computed for column in columns]
-        if not all(taken):
-            batches = (_only(taken, batch) for batch in batches)
-            columns = tuple(itertools.compress(columns, taken))
-        schema = pa.schema([(c.column.name, storing(c).arrow_type) for c in columns])
-        encoded = Encoded(table, columns, batches)
-        with postgres.errors(self._endpoint, f"table {table}"):
-            if any(storing(column).staged for column in columns):
-                for data in encoded:
-                    self._ingest_staged(table, columns, data)
-                return
-            reader = pa.RecordBatchReader.from_batches(schema, encoded)
-            with self._connection.cursor() as cursor:
-                try:
-                    rows = cursor.adbc_ingest(
-                        table.name, reader, mode="append", db_schema_name=table.schema
-                    )
-                except Exception:
-                    # What went wrong while a batch was made comes back in the driver's clothes.
-                    if encoded.error is not None:
-                        raise encoded.error from None
-                    raise
-        if rows != encoded.rows:
-            raise DatabaseError(
-                f"{self._endpoint}, table {table}: {encoded.rows} rows were sent, {rows} arrived."
-            )
-
-    def _ingest_staged(
-        self, table: TableName, columns: tuple[ReadColumn, ...], data: pa.RecordBatch
-    ) -> None:
-        names = ", ".join(quote(column.column.name) for column in columns)
-        values = ", ".join(self._put_on_stage(_STAGE, columns, data))
-        postgres.run(
-            self._connection,
-            f"INSERT INTO {qualified(table)} ({names}) OVERRIDING SYSTEM VALUE "
-            f"SELECT {values} FROM pg_temp.{_STAGE} s",
-        )
-        postgres.run(self._connection, f"DROP TABLE pg_temp.{_STAGE}")
-
-    def _put_on_stage(
-        self, stage: str, columns: tuple[ReadColumn, ...], data: pa.RecordBatch
-    ) -> list[str]:
-        """Makes a temporary table of encoded rows; answers, for each column, the expression of its
-        values where the table has the alias s."""
-        names = [f"c{i}" for i in range(len(columns))]
-        definition = ", ".join(
-            # What does not fit the column is for the column to refuse.
-            f"{name} "
-            + ("text" if storing(c).staged else aside.without_modifiers(c.column.declared))
-            for name, c in zip(names, columns, strict=True)
-        )
-        postgres.run(self._connection, f"CREATE TEMP TABLE {stage} ({definition}) ON COMMIT DROP")
-        with self._connection.cursor() as cursor:
-            cursor.adbc_ingest(stage, data.rename_columns(names), mode="append", temporary=True)
-        return [
-            aside.cast_of(f"s.{name}", c.column.declared) if storing(c).staged else f"s.{name}"
-            for name, c in zip(names, columns, strict=True)
-        ]
-
-
-class Encoded:
-    """Batches as the target's columns take them; remembers what went wrong on the way."""
-
-    def __init__(
-        self, table: TableName, columns: tuple[ReadColumn, ...], batches: Iterator[Batch]
-    ) -> None:
-        self._table = table
-        self._columns = columns
-        self._batches = batches
-        self.rows = 0
-        self.error: BaseException | None = None
-
-    def __iter__(self) -> Iterator[pa.RecordBatch]:
-        names = [column.column.name for column in self._columns]
-        encoders = [storing(column).encode for column in self._columns]
-        try:
-            with closed_on_error(self._batches):
-                for batch in self._batches:
-                    self._require_fitting(batch)
-                    self.rows += batch.rows
-                    arrays = zip(encoders, batch.columns, strict=True)
-                    yield pa.record_batch([encode(array) for encode, array in arrays], names=names)
-        except BaseException as error:
-            self.error = error
-            raise
-
-    def _require_fitting(self, batch: Batch) -> None:
-        for column, array in zip(self._columns, batch.columns, strict=True):
-            bad = misfits(array, column)
-            if bad is not None:
-                value = array.slice(int(bad.argmax()), 1)
-                if column.kind.name in temporal.KINDS:
-                    value = temporal.spell(value, column.kind)
-                raise MisfitFound(
-                    f"{self._table}: values do not fit",
-                    table=self._table,
-                    columns=[column.column.name],
-                    value=str(value[0].as_py())[:80],
-                )
-
-
-def _only(taken: Sequence[bool], batch: Batch) -> Batch:
-    return replace(batch, columns=tuple(itertools.compress(batch.columns, taken)))
 
 
 @contextmanager

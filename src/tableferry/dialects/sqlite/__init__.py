@@ -99,6 +99,9 @@ class SqliteDialect(Dialect):
     def open_target(self, endpoint: Endpoint) -> SqliteTarget:
         return SqliteTarget(endpoint)
 
+    def open_loader(self, endpoint: Endpoint) -> SqliteTarget:
+        return SqliteTarget(endpoint)
+
     def affinity(self, column: Column) -> str:
         return affinity(column.declared)
 

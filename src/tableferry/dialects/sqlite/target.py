@@ -15,7 +15,14 @@ import adbc_driver_sqlite.dbapi
 import pyarrow as pa
 
 from tableferry.addresses import SqliteFile
-from tableferry.dialects.base import Batch, Endpoint, Gatherer, TargetSession, closed_on_error
+from tableferry.dialects.base import (
+    Batch,
+    Endpoint,
+    Gatherer,
+    Loader,
+    TargetSession,
+    closed_on_error,
+)
 from tableferry.dialects.sqlite import connection as sqlite
 from tableferry.dialects.sqlite.definitions import table_definition
 from tableferry.dialects.sqlite.session import SqliteSession
@@ -29,7 +36,7 @@ _PART = "part"
 _UNREADABLE = re.compile(r"malformed database schema \(.*?\) - (.*)")
 
 
-class SqliteTarget(SqliteSession, TargetSession, Gatherer):
+class SqliteTarget(SqliteSession, TargetSession, Loader, Gatherer):
     """``original`` is what is read until the first statement that writes, and then copied where it
     holds anything; None where there is nothing, or it has been copied."""
 

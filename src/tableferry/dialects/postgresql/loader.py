@@ -1,0 +1,115 @@
+"""The connection that loads rows: COPY through psycopg.
+
+Everything else goes through ADBC, whose encoding of rows takes as long as all that a server does
+with them: docs/decisions/0002-copy-encoder.md.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import psycopg
+import pyarrow as pa
+
+from tableferry.dialects.base import Batch, Endpoint, Loader
+from tableferry.dialects.postgresql import connection as postgres
+from tableferry.dialects.postgresql import wire
+from tableferry.dialects.postgresql.sending import encoded, stage_definition, stage_values
+from tableferry.dialects.postgresql.values import storing
+from tableferry.errors import DatabaseError
+from tableferry.model import ReadColumn, TableName
+from tableferry.sql import qualified, quote
+
+_STAGE = "pg_temp.tableferry_stage"
+
+
+class PostgresLoader(Loader):
+    def __init__(self, endpoint: Endpoint) -> None:
+        self._endpoint = endpoint
+        with self._errors(connecting=True):
+            self._connection = psycopg.connect(
+                postgres.address_of(endpoint).connection_url,
+                # A pooler between us and the server may know nothing of prepared statements.
+                prepare_threshold=None,
+            )
+        try:
+            self.execute(postgres.set_all(postgres.settings_of(endpoint)))
+            self.commit()
+        except BaseException:
+            self._connection.close()
+            raise
+
+    def prepare_load(self) -> None:
+        postgres.prepare_load(self)
+
+    def execute(self, *statements: str) -> None:
+        for statement in statements:
+            with self._errors():
+                self._connection.execute(statement.encode())
+
+    def commit(self) -> None:
+        with self._errors("commit"):
+            self._connection.commit()
+
+    def commit_for_good(self) -> None:
+        self.execute("SET LOCAL synchronous_commit = on")
+        self.commit()
+
+    def rollback(self) -> None:
+        with self._errors("rollback"):
+            self._connection.rollback()
+
+    def close(self) -> None:
+        self._connection.close()
+
+    def ingest(
+        self, table: TableName, columns: tuple[ReadColumn, ...], batches: Iterator[Batch]
+    ) -> None:
+        stored = tuple(column for column in columns if not column.computed)
+        with self._errors(f"table {table}"):
+            rows = encoded(table, columns, batches)
+            if any(storing(column).staged for column in stored):
+                for batch in rows:
+                    self._ingest_staged(table, stored, batch)
+            else:
+                names = [column.column.name for column in stored]
+                self._copy(qualified(table), names, rows)
+
+    def _ingest_staged(
+        self, table: TableName, columns: tuple[ReadColumn, ...], batch: pa.RecordBatch
+    ) -> None:
+        self.execute(f"CREATE TEMP TABLE {_STAGE} ({stage_definition(columns)}) ON COMMIT DROP")
+        self._copy(_STAGE, [f"c{i}" for i in range(len(columns))], iter([batch]))
+        names = ", ".join(quote(column.column.name) for column in columns)
+        values = ", ".join(stage_values(columns))
+        self.execute(
+            f"INSERT INTO {qualified(table)} ({names}) OVERRIDING SYSTEM VALUE "
+            f"SELECT {values} FROM {_STAGE} s",
+            f"DROP TABLE {_STAGE}",
+        )
+
+    def _copy(self, table: str, names: list[str], batches: Iterator[pa.RecordBatch]) -> None:
+        sent = 0
+        listed = ", ".join(map(quote, names))
+        statement = f"COPY {table} ({listed}) FROM STDIN (FORMAT BINARY)"
+        with self._connection.cursor() as cursor:
+            with cursor.copy(statement.encode()) as copy:
+                copy.write(wire.HEADER)
+                for batch in batches:
+                    sent += batch.num_rows
+                    for rows in wire.rows(batch):
+                        copy.write(rows)
+                copy.write(wire.TRAILER)
+            if cursor.rowcount != sent:
+                raise DatabaseError(
+                    f"{self._endpoint}: {sent} rows were sent, {cursor.rowcount} arrived."
+                )
+
+    @contextmanager
+    def _errors(self, what: str = "", *, connecting: bool = False) -> Iterator[None]:
+        """As connection.errors(), of this driver."""
+        try:
+            yield
+        except (psycopg.Error, OSError, pa.ArrowException) as error:
+            raise postgres.translated(error, self._endpoint, what, connecting=connecting) from None
