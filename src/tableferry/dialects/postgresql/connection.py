@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
+from weakref import WeakValueDictionary
 
 import adbc_driver_manager
 import adbc_driver_postgresql.dbapi
@@ -30,6 +31,8 @@ _SETTINGS = {
     "standard_conforming_strings": "on",
     "row_security": "off",
     "idle_in_transaction_session_timeout": "0",
+    # Compiling takes longer than it saves in statements as plain as ours.
+    "jit": "off",
 }
 
 # How long a session of a snapshot waits for a lock. Who asks for a table to himself waits for the
@@ -57,6 +60,9 @@ _REFUSALS = {
 }
 
 
+_opened: WeakValueDictionary[str, adbc_driver_postgresql.dbapi.Connection] = WeakValueDictionary()
+
+
 def address_of(endpoint: Endpoint) -> PostgresServer:
     assert isinstance(endpoint.address, PostgresServer)
     return endpoint.address
@@ -66,13 +72,25 @@ def connect(endpoint: Endpoint) -> adbc_driver_postgresql.dbapi.Connection:
     """A connection with autocommit off. Raises Refused where the server lets no one in."""
     address = address_of(endpoint)
     with errors(endpoint, connecting=True):
-        connection = adbc_driver_postgresql.dbapi.connect(address.connection_url)
+        connection = _open(address.connection_url)
         try:
             run(connection, set_all(settings_of(endpoint)))
             connection.commit()
         except BaseException:
             connection.close()
             raise
+    return connection
+
+
+def _open(url: str) -> adbc_driver_postgresql.dbapi.Connection:
+    """For a database's first connection the driver opens a second and reads the catalog of types,
+    which takes ten times as long as a connection does, and longer where there are many tables. So
+    the next ones are clones for as long as one of them is open."""
+    first = _opened.get(url)
+    if first is not None:
+        with suppress(adbc_driver_manager.ProgrammingError):
+            return first.adbc_clone()
+    _opened[url] = connection = adbc_driver_postgresql.dbapi.connect(url)
     return connection
 
 

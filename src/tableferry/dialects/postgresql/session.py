@@ -44,7 +44,7 @@ from tableferry.model import (
 from tableferry.packing import MOST_ROW_BYTES
 from tableferry.sql import keys_between, qualified, quote
 
-_RANGE_PAGES = 8_192
+_RANGE_PAGES = 4_096
 # Bytes of a record batch: of rows like TPC-H's some 65,000, whose columns stay in the cache.
 _BATCH_BYTES = 8 << 20
 # Ranges of ctid are scanned as ranges from this version on.
