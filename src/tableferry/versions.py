@@ -20,7 +20,7 @@ def versions() -> dict[str, str]:
         "tableferry": __version__,
         "python": platform.python_version(),
         "adbc-driver-postgresql": adbc_driver_postgresql.__version__,
-        "adbc-driver-sqlite": adbc_driver_sqlite.__version__,
+        "adbc-driver-sqlite": adbc_driver_sqlite.__version__,  # type: ignore[attr-defined]
         "pyarrow": pyarrow.__version__,
         "numpy": numpy.__version__,
         "xxhash": xxhash.VERSION,

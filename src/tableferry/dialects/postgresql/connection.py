@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
+from weakref import WeakValueDictionary
 
 import adbc_driver_manager
 import adbc_driver_postgresql.dbapi
@@ -47,6 +48,13 @@ _REFUSALS = {
 }
 
 
+# By URL, a connection of this process. The driver asks for all types of the server before it opens
+# the first one, over a connection of its own: a twentieth of a second, which the next ones of that
+# URL are spared for as long as one of them is there. A type that is made later is unknown to them,
+# and none but the server's own is ever read or written otherwise than as text.
+_opened: WeakValueDictionary[str, adbc_driver_postgresql.dbapi.Connection] = WeakValueDictionary()
+
+
 def address_of(endpoint: Endpoint) -> PostgresServer:
     assert isinstance(endpoint.address, PostgresServer)
     return endpoint.address
@@ -56,7 +64,7 @@ def connect(endpoint: Endpoint) -> adbc_driver_postgresql.dbapi.Connection:
     """A connection with autocommit off. Raises Refused where the server lets no one in."""
     address = address_of(endpoint)
     with errors(endpoint, connecting=True):
-        connection = adbc_driver_postgresql.dbapi.connect(address.connection_url)
+        connection = _connected(address.connection_url)
         try:
             settings = dict(_SETTINGS, application_name=f"tableferry {endpoint.purpose}".strip())
             if address.schema:
@@ -68,6 +76,18 @@ def connect(endpoint: Endpoint) -> adbc_driver_postgresql.dbapi.Connection:
         except BaseException:
             connection.close()
             raise
+    return connection
+
+
+def _connected(url: str) -> adbc_driver_postgresql.dbapi.Connection:
+    known = _opened.get(url)
+    if known is not None:
+        # Where all connections of that URL are closed by now, or the server lets no other in,
+        # connecting anew is what brings one, or says why not.
+        with suppress(adbc_driver_manager.Error):
+            return known.adbc_clone()
+    connection = adbc_driver_postgresql.dbapi.connect(url)
+    _opened[url] = connection
     return connection
 
 
