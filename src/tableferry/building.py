@@ -321,8 +321,10 @@ class Building:
 
     def hand_over(self, plan: Plan) -> None:
         """To the roles that the user named, and names views that went with one withdrawn."""
-        there = {view.name for view in self._session.inspect_target().views}
-        for view in self.created(plan.views):
+        views = self.created(plan.views)
+        # Asked only where there is a view, since it takes as long as all the rest of the end.
+        there = {view.name for view in self._session.inspect_target().views} if views else set()
+        for view in views:
             if view.target not in there:
                 reason = "it builds on a view that is left behind"
                 left = LeftBehind("view", str(view.source), str(view.source), reason)

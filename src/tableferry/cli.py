@@ -24,6 +24,7 @@ from tableferry.errors import (
     UsageError,
 )
 from tableferry.outcomes import Outcome, PlanOutcome
+from tableferry.processes import FEW_THREADS
 from tableferry.redaction import redact
 from tableferry.usage import Arguments
 
@@ -80,6 +81,9 @@ def _command(argv: list[str], console: Console, secrets: list[str]) -> int:
     if arguments.command == "version":
         sys.stdout.write(f"tableferry {__version__}\n")
         return EXIT_VERIFIED
+    # Before numpy is imported, which looks at it then. Only here: in a caller's process what numpy
+    # does is the caller's.
+    os.environ.update(FEW_THREADS | os.environ)
     # Imported late: help and wrong flags answer at once, without loading the drivers.
     from tableferry import access, settings
 

@@ -29,7 +29,7 @@ from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
 from tableferry.errors import RunFailed, TableferryError, WorkerDied
-from tableferry.processes import environment_without_secrets
+from tableferry.processes import FEW_THREADS, environment_without_secrets
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -37,6 +37,8 @@ T = TypeVar("T")
 # Of glibc, in bytes (mallopt(3)); others pass it over. A worker takes and frees the same arrays for
 # every batch: given back to the system each time, their pages cost a twelfth of its processor time.
 _MEMORY = {"MALLOC_MMAP_THRESHOLD_": str(32 << 20), "MALLOC_TRIM_THRESHOLD_": str(64 << 20)}
+# What a worker's libraries are told, where the user has not told them otherwise.
+_ENVIRONMENT = _MEMORY | FEW_THREADS
 
 EventSink = Callable[[Any], None]
 
@@ -242,7 +244,7 @@ class _Worker:
                 ],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.DEVNULL,
-                env=_MEMORY | environment_without_secrets(os.environ),
+                env=_ENVIRONMENT | environment_without_secrets(os.environ),
                 pass_fds=(their_tasks, their_answers),
             )
         except BaseException:

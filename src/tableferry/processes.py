@@ -7,6 +7,10 @@ from collections.abc import Mapping
 # A process's environment can be read by its user and by root for as long as it runs.
 _SECRETS = ("PASSWORD", "PGPASS")
 
+# numpy's linear algebra, of which nothing is used here, starts a thread for each processor as soon
+# as it is imported, and they spin for a while: a tenth of a second of processor time.
+FEW_THREADS = {"OPENBLAS_NUM_THREADS": "1"}
+
 
 def environment_without_secrets(environ: Mapping[str, str]) -> dict[str, str]:
     """The environment for a process of ours: passwords travel through its pipe instead.

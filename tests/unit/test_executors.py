@@ -278,3 +278,20 @@ def test_environment_without_secrets() -> None:
         "PGPASSFILE": "f",
         "PGHOST": "h",
     }
+
+
+def test_workers_start_no_threads_for_linear_algebra(monkeypatch: pytest.MonkeyPatch) -> None:
+    name = "OPENBLAS_NUM_THREADS"
+    monkeypatch.delenv(name, raising=False)
+    with ProcessExecutor(1) as executor:
+        assert executor.submit(os.getenv, name).result(SECONDS) == "1"
+    monkeypatch.setenv(name, "2")
+    with ProcessExecutor(1) as executor:
+        assert executor.submit(os.getenv, name).result(SECONDS) == "2"
+
+
+def test_a_worker_loads_no_parser_of_expressions() -> None:
+    with ProcessExecutor(1, preload="tableferry.tasks") as executor:
+        loaded = executor.submit(eval, "{*__import__('sys').modules}").result(SECONDS)
+    assert "tableferry.tasks" in loaded
+    assert "tableferry.expressions" not in loaded

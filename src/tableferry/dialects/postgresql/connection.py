@@ -60,6 +60,10 @@ _REFUSALS = {
 }
 
 
+# By URL, a connection of this process. The driver asks for all types of the server before it opens
+# the first one, over a connection of its own: a twentieth of a second, which the next ones of that
+# URL are spared for as long as one of them is there. A type that is made later is unknown to them,
+# and none but the server's own is ever read or written otherwise than as text.
 _opened: WeakValueDictionary[str, adbc_driver_postgresql.dbapi.Connection] = WeakValueDictionary()
 
 
@@ -72,7 +76,7 @@ def connect(endpoint: Endpoint) -> adbc_driver_postgresql.dbapi.Connection:
     """A connection with autocommit off. Raises Refused where the server lets no one in."""
     address = address_of(endpoint)
     with errors(endpoint, connecting=True):
-        connection = _open(address.connection_url)
+        connection = _connected(address.connection_url)
         try:
             run(connection, set_all(settings_of(endpoint)))
             connection.commit()
@@ -82,15 +86,15 @@ def connect(endpoint: Endpoint) -> adbc_driver_postgresql.dbapi.Connection:
     return connection
 
 
-def _open(url: str) -> adbc_driver_postgresql.dbapi.Connection:
-    """For a database's first connection the driver opens a second and reads the catalog of types,
-    which takes ten times as long as a connection does, and longer where there are many tables. So
-    the next ones are clones for as long as one of them is open."""
-    first = _opened.get(url)
-    if first is not None:
-        with suppress(adbc_driver_manager.ProgrammingError):
-            return first.adbc_clone()
-    _opened[url] = connection = adbc_driver_postgresql.dbapi.connect(url)
+def _connected(url: str) -> adbc_driver_postgresql.dbapi.Connection:
+    known = _opened.get(url)
+    if known is not None:
+        # Where all connections of that URL are closed by now, or the server lets no other in,
+        # connecting anew is what brings one, or says why not.
+        with suppress(adbc_driver_manager.Error):
+            return known.adbc_clone()
+    connection = adbc_driver_postgresql.dbapi.connect(url)
+    _opened[url] = connection
     return connection
 
 

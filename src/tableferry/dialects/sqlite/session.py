@@ -16,7 +16,6 @@ from tableferry.addresses import SqliteFile
 from tableferry.dialects.base import Batch, Decoded, Endpoint, Session, Surveyor
 from tableferry.dialects.sqlite import catalog
 from tableferry.dialects.sqlite import connection as sqlite
-from tableferry.dialects.sqlite.spelling import spelled
 from tableferry.dialects.sqlite.values import (
     HEADER_TYPES,
     Reading,
@@ -103,6 +102,10 @@ class SqliteSession(Session, Surveyor):
         yield Numbering(identity.column, identity.next_value, largest, identity.reuses)
 
     def spelled(self, table: Table, expressions: Sequence[Expression]) -> tuple[str | None, ...]:
+        # Imported here: only whoever compares schemas needs the parsers of expressions, and workers
+        # would start by a tenth of a second later for them.
+        from tableferry.dialects.sqlite.spelling import spelled
+
         return tuple(map(spelled, expressions))
 
     def require_readable(self, tables: Iterable[Table]) -> None:
