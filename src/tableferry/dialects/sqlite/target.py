@@ -3,6 +3,7 @@ rows go to a file beside it (see staging.py), which at first is a copy of what i
 
 from __future__ import annotations
 
+import itertools
 import os
 import re
 import tempfile
@@ -18,7 +19,9 @@ from tableferry.addresses import SqliteFile
 from tableferry.dialects.base import Batch, Endpoint, Gatherer, TargetSession, closed_on_error
 from tableferry.dialects.sqlite import connection as sqlite
 from tableferry.dialects.sqlite.definitions import table_definition
-from tableferry.dialects.sqlite.session import SqliteSession
+from tableferry.dialects.sqlite.parts import PartFile, takes_pages
+from tableferry.dialects.sqlite.records import FIRST_ROWID, Layout, encode
+from tableferry.dialects.sqlite.session import MMAP_SIZE, SqliteSession
 from tableferry.dialects.sqlite.storing import batch_of, insertion, is_plain, stored
 from tableferry.errors import DatabaseError, UsageError
 from tableferry.model import ReadColumn, Restoration, TableName
@@ -175,7 +178,8 @@ class SqliteTarget(SqliteSession, TargetSession, Gatherer):
         os.close(descriptor)
         path = Path(place)
         definition = self._definition(table)
-        if definition is None or not self._is_bare(table, columns):
+        typed = definition is not None and self._is_bare(table, columns)
+        if definition is None or not typed:
             # Without types, so that each value is kept as it is until it is where it belongs.
             listed = names(c.column.name for c in columns if not c.computed)
             definition = f"CREATE TABLE {quote(table.name)} ({listed})"
@@ -183,12 +187,13 @@ class SqliteTarget(SqliteSession, TargetSession, Gatherer):
             ((encoding,),) = self.texts("SELECT encoding AS encoding FROM pragma_encoding")
             connection = sqlite.open_part(path, encoding)
             try:
-                for statement in (definition, "BEGIN"):
-                    sqlite.run(connection, statement)
-                insert(connection, table, columns, batches)
-                sqlite.run(connection, "COMMIT")
+                sqlite.run(connection, definition)
+                layout = _layout(connection, table, columns, typed=typed)
             finally:
                 connection.close()
+            if layout is not None and encoding == "UTF-8":
+                batches = _write_pages(path, columns, batches, layout)
+            _insert_into_part(path, encoding, table, columns, batches)
         return place
 
     def _definition(self, table: TableName, schema: str = _SCHEMA) -> str | None:
@@ -212,6 +217,8 @@ class SqliteTarget(SqliteSession, TargetSession, Gatherer):
     def gathering(self, place: str) -> Iterator[None]:
         with sqlite.errors(self._path):
             sqlite.run(self._connection, f"ATTACH {constant(place)} AS {_PART}")
+            # What has just been written is in the system's memory already.
+            sqlite.run(self._connection, f"PRAGMA {_PART}.mmap_size = {MMAP_SIZE}")
         yield
         with sqlite.errors(self._path):
             sqlite.run(self._connection, f"DETACH {_PART}")
@@ -242,6 +249,77 @@ def _ours() -> Iterator[None]:
 def parts_folder(staged: Path) -> Path:
     """Where workers keep parts of tables until they are gathered."""
     return staged.with_name(staged.name + "-parts")
+
+
+def _layout(
+    connection: adbc_driver_sqlite.dbapi.Connection,
+    table: TableName,
+    columns: tuple[ReadColumn, ...],
+    *,
+    typed: bool,
+) -> Layout | None:
+    """Of a part whose rows can be written as pages: nothing in them is computed, or checked as it
+    comes."""
+    name = constant(table.name)
+    ((pages, root, special, found),) = sqlite.rows(
+        connection,
+        "SELECT (SELECT page_count FROM pragma_page_count) AS p, "
+        f"(SELECT rootpage FROM sqlite_schema WHERE name = {name}) AS r, "
+        f"(SELECT wr + strict FROM pragma_table_list({name})) AS s, "
+        "(SELECT json_group_array(json_array(name, upper(type), pk, hidden)) "
+        f"FROM pragma_table_xinfo({name})) AS c",
+        "p, r, s, json(c)",
+    )
+    taken = tuple(column for column in columns if not column.computed)
+    keys = [i for i, (_, _, key, _) in enumerate(found) if key]
+    if (
+        not takes_pages(pages, root)
+        or special
+        or any(hidden for *_, hidden in found)
+        or [name for name, *_ in found] != [column.column.name for column in taken]
+        or (keys and (len(keys) > 1 or found[keys[0]][1] != "INTEGER"))
+    ):
+        return None
+    return Layout(taken, typed, keys[0] if keys else None)
+
+
+def _write_pages(
+    path: Path, columns: tuple[ReadColumn, ...], batches: Iterator[Batch], layout: Layout
+) -> Iterator[Batch]:
+    """Writes batches as pages, and answers those from the first on that has to be inserted."""
+    taken = [i for i, column in enumerate(columns) if not column.computed]
+    before = FIRST_ROWID - 1 if layout.rowid is None else -1
+    rest: Iterator[Batch] = iter(())
+    with closed_on_error(batches), PartFile(path) as part:
+        for batch in batches:
+            arrays = [stored(batch.columns[i], columns[i]) for i in taken]
+            last = part.last_rowid
+            pages = encode(arrays, layout, before if last is None else last)
+            if pages is None:
+                rest = itertools.chain([batch], batches)
+                break
+            part.append(pages)
+        part.finish()
+    return rest
+
+
+def _insert_into_part(
+    path: Path,
+    encoding: str,
+    table: TableName,
+    columns: tuple[ReadColumn, ...],
+    batches: Iterator[Batch],
+) -> None:
+    first = next(batches, None)
+    if first is None:
+        return
+    connection = sqlite.open_part(path, encoding)
+    try:
+        sqlite.run(connection, "BEGIN")
+        insert(connection, table, columns, itertools.chain([first], batches))
+        sqlite.run(connection, "COMMIT")
+    finally:
+        connection.close()
 
 
 def insert(
