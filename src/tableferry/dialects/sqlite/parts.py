@@ -67,13 +67,13 @@ class PartFile:
             self._file.truncate(count * PAGE_BYTES)
         level = self._leaves
         while len(level) > 1:
-            groups = [
-                level[first : first + _MOST_CELLS + 1]
-                for first in range(0, len(level), _MOST_CELLS + 1)
-            ]
+            # As even as can be, so that none is left with a single child.
+            groups = -(-len(level) // (_MOST_CELLS + 1))
+            bounds = [len(level) * number // groups for number in range(groups + 1)]
             above: _Level = []
-            for group in groups:
-                if len(groups) == 1:
+            for first, end in itertools.pairwise(bounds):
+                group = level[first:end]
+                if groups == 1:
                     number = _ROOT
                 else:
                     count += 1

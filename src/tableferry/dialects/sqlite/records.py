@@ -89,11 +89,12 @@ class Pages:
 @dataclass(frozen=True, slots=True)
 class Layout:
     """The columns of a table that takes rows as they are: ``typed`` where they have their declared
-    types there, otherwise none; ``rowid`` is the position of the one that is the rowid itself
-    ("ROWIDs and the INTEGER PRIMARY KEY")."""
+    types there, otherwise none; ``required`` holds the positions of those that are NOT NULL, and
+    ``rowid`` that of the one that is the rowid itself ("ROWIDs and the INTEGER PRIMARY KEY")."""
 
     columns: tuple[ReadColumn, ...]
     typed: bool
+    required: frozenset[int] = frozenset()
     rowid: int | None = None
 
 
@@ -109,6 +110,8 @@ def encode(arrays: Sequence[Stored], layout: Layout, after: int) -> Pages | None
         if number == layout.rowid:
             rowids = _ascending(array, after)
             one = None if rowids is None else _nothing(len(rowids))
+        elif number in layout.required and any(one.null_count for one in array.arrays):
+            return None
         else:
             one = _column(array, column, typed=layout.typed)
         if one is None:
@@ -142,8 +145,6 @@ def _column(stored: Stored, column: ReadColumn, *, typed: bool) -> _Column | Non
     if len(stored.arrays) != 1:
         return None
     (array,) = stored.arrays
-    if array.null_count and not column.column.nullable:
-        return None
     group = affinity(column.column.declared) if typed else "BLOB"
     if pt.is_int64(array.type) and group not in ("TEXT", "REAL"):
         return _with_nulls(_integers(_fixed(array).view(np.int64)), array)

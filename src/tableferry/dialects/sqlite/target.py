@@ -191,9 +191,11 @@ class SqliteTarget(SqliteSession, TargetSession, Gatherer):
                 layout = _layout(connection, table, columns, typed=typed)
             finally:
                 connection.close()
-            if layout is not None and encoding == "UTF-8":
-                batches = _write_pages(path, columns, batches, layout)
-            _insert_into_part(path, encoding, table, columns, batches)
+            with closed_on_error(batches):
+                rest = batches
+                if layout is not None and encoding == "UTF-8":
+                    rest = _write_pages(path, columns, batches, layout)
+                _insert_into_part(path, encoding, table, columns, rest)
         return place
 
     def _definition(self, table: TableName, schema: str = _SCHEMA) -> str | None:
@@ -258,29 +260,32 @@ def _layout(
     *,
     typed: bool,
 ) -> Layout | None:
-    """Of a part whose rows can be written as pages: nothing in them is computed, or checked as it
-    comes."""
+    """Of a part whose rows can be written as pages: a row is just the values of these columns, and
+    nothing but NOT NULL would be checked of it."""
     name = constant(table.name)
-    ((pages, root, special, found),) = sqlite.rows(
+    ((pages, root, sql, special, found),) = sqlite.rows(
         connection,
-        "SELECT (SELECT page_count FROM pragma_page_count) AS p, "
-        f"(SELECT rootpage FROM sqlite_schema WHERE name = {name}) AS r, "
+        "SELECT (SELECT page_count FROM pragma_page_count) AS p, rootpage AS r, sql AS t, "
         f"(SELECT wr + strict FROM pragma_table_list({name})) AS s, "
-        "(SELECT json_group_array(json_array(name, upper(type), pk, hidden)) "
-        f"FROM pragma_table_xinfo({name})) AS c",
-        "p, r, s, json(c)",
+        "(SELECT json_group_array(json_array(name, upper(type), [notnull], pk, hidden)) "
+        f"FROM pragma_table_xinfo({name})) AS c FROM sqlite_schema WHERE name = {name}",
+        "p, r, t, s, json(c)",
     )
     taken = tuple(column for column in columns if not column.computed)
-    keys = [i for i, (_, _, key, _) in enumerate(found) if key]
+    expected = [column.column.name for column in taken]
+    # A key that is no rowid has an index, and with it a page.
+    keys = [i for i, (_, _, _, key, _) in enumerate(found) if key]
     if (
         not takes_pages(pages, root)
         or special
-        or any(hidden for *_, hidden in found)
-        or [name for name, *_ in found] != [column.column.name for column in taken]
-        or (keys and (len(keys) > 1 or found[keys[0]][1] != "INTEGER"))
+        or [own for own, *_, hidden in found if not hidden] != expected
+        or len(expected) < len(found)
+        or any(found[key][1] != "INTEGER" for key in keys)
+        or table_definition(sql).checks
     ):
         return None
-    return Layout(taken, typed, keys[0] if keys else None)
+    required = frozenset(i for i, (_, _, required, _, _) in enumerate(found) if required)
+    return Layout(taken, typed, required, keys[0] if keys else None)
 
 
 def _write_pages(
@@ -290,7 +295,7 @@ def _write_pages(
     taken = [i for i, column in enumerate(columns) if not column.computed]
     before = FIRST_ROWID - 1 if layout.rowid is None else -1
     rest: Iterator[Batch] = iter(())
-    with closed_on_error(batches), PartFile(path) as part:
+    with PartFile(path) as part:
         for batch in batches:
             arrays = [stored(batch.columns[i], columns[i]) for i in taken]
             last = part.last_rowid
