@@ -60,7 +60,7 @@ _MAX_COLUMNS = 2_000
 _MAX_RANGES = 1_000
 
 # A ceiling of address space, in bytes; reads are some 5 % faster ("Memory-Mapped I/O").
-MMAP_SIZE = 1 << 40
+_MMAP_SIZE = 1 << 40
 
 _MISMATCH = re.compile(r"Type mismatch in column (\d+)")
 
@@ -304,7 +304,7 @@ class SqliteSession(Session, Surveyor):
     def _mapped(self) -> Iterator[None]:
         """The file's pages read through a memory map, let go of afterwards: a worker would
         otherwise come to hold the whole file in its memory."""
-        sqlite.run(self._connection, f"PRAGMA mmap_size = {MMAP_SIZE}")
+        sqlite.run(self._connection, f"PRAGMA mmap_size = {_MMAP_SIZE}")
         try:
             yield
         finally:

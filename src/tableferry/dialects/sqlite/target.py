@@ -21,7 +21,7 @@ from tableferry.dialects.sqlite import connection as sqlite
 from tableferry.dialects.sqlite.definitions import table_definition
 from tableferry.dialects.sqlite.parts import PartFile, takes_pages
 from tableferry.dialects.sqlite.records import FIRST_ROWID, Layout, encode
-from tableferry.dialects.sqlite.session import MMAP_SIZE, SqliteSession
+from tableferry.dialects.sqlite.session import SqliteSession
 from tableferry.dialects.sqlite.storing import batch_of, insertion, is_plain, stored
 from tableferry.errors import DatabaseError, UsageError
 from tableferry.model import ReadColumn, Restoration, TableName
@@ -219,8 +219,6 @@ class SqliteTarget(SqliteSession, TargetSession, Gatherer):
     def gathering(self, place: str) -> Iterator[None]:
         with sqlite.errors(self._path):
             sqlite.run(self._connection, f"ATTACH {constant(place)} AS {_PART}")
-            # What has just been written is in the system's memory already.
-            sqlite.run(self._connection, f"PRAGMA {_PART}.mmap_size = {MMAP_SIZE}")
         yield
         with sqlite.errors(self._path):
             sqlite.run(self._connection, f"DETACH {_PART}")
