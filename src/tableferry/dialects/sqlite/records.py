@@ -268,15 +268,15 @@ def _pages(columns: Sequence[_Column], rowids: Words) -> Pages | None:
         return None
     data, starts, last_rows = _laid_out(cells)
     row = _Writer(data, starts, starts + cells)
+    least = [int(column.lengths.min()) if rows else 0 for column in columns]
+    row.follow = sum(least)
     row.put(*sizes)
     row.put(*numbers)
     row.put(headers.view(np.uint64), 1, 1)
     for words, lengths, most in types:
         row.put(words, lengths, most)
-    after = sum(int(column.lengths.min(initial=0)) if rows else 0 for column in columns)
-    for column in columns:
-        after -= int(column.lengths.min()) if rows else 0
-        row.follow = after
+    for column, short in zip(columns, least, strict=True):
+        row.follow -= short
         if column.data is None or column.starts is None:
             row.put(column.words, column.lengths, int(column.lengths.max(initial=0)))
         else:
