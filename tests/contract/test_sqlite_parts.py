@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -43,9 +45,29 @@ TEXTS = st.builds(lambda n, letter: letter * n, LENGTHS, st.sampled_from("ax1ä\
 BLOBS = st.builds(lambda n, byte: byte * n, LENGTHS, st.sampled_from([b"\0", b"a", b"\xff"]))
 VALUES: dict[str, tuple[Kind, st.SearchStrategy[Any], tuple[str, ...]]] = {
     "int": (kinds.INT, INTEGERS, ("BIGINT", "NUMERIC", "DATE", "BLOB", "")),
+    "bool": (kinds.BOOL, st.booleans(), ("BOOLEAN", "BIGINT", "BLOB", "")),
+    "date": (kinds.DATE, st.dates(), ("DATE", "NUMERIC", "INTEGER", "TEXT", "")),
+    "moment": (kinds.TIMESTAMP, st.datetimes(), ("TIMESTAMP", "DATETIME", "TEXT", "")),
+    "uuid": (kinds.UUID, st.uuids().map(lambda u: u.bytes), ("UUID", "TEXT", "")),
+    "decimal": (
+        kinds.decimal(15, 2),
+        st.decimals("-9999999999999.99", "9999999999999.99", places=2),
+        ("DECIMAL(15,2)", "NUMERIC", "DOUBLE", ""),
+    ),
     "float": (kinds.FLOAT, DOUBLES, ("DOUBLE", "REAL", "NUMERIC", "INTEGER", "BLOB", "")),
     "text": (kinds.TEXT, TEXTS, ("TEXT", "VARCHAR(7)", "BLOB", "")),
     "bytes": (kinds.BYTES, BLOBS, ("TEXT", "NUMERIC", "DOUBLE", "BLOB", "")),
+}
+EXAMPLES = {
+    "int": 5,
+    "bool": True,
+    "date": dt.date(2000, 1, 31),
+    "moment": dt.datetime(2000, 1, 31, 1, 2, 3, 4),
+    "uuid": bytes(range(16)),
+    "decimal": Decimal("1.25"),
+    "float": 2.5,
+    "text": "x",
+    "bytes": b"x",
 }
 
 
@@ -151,7 +173,7 @@ def test_pages_are_written_for_every_affinity_that_leaves_values_alone(
 ) -> None:
     kind, _, types = VALUES[name]
     columns = tuple(ReadColumn(Column(f"c{i}", t), kind) for i, t in enumerate(types))
-    value = {"int": 5, "float": 2.5, "text": "x", "bytes": b"x"}[name]
+    value = EXAMPLES[name]
     rows: Rows = [(value,) * len(types), (None,) * len(types)]
     rest = paged(folder / "a.part", definition_of(columns), columns, [rows])
     assert list(rest) == []
@@ -236,7 +258,7 @@ LONG = "x" * 2_001
         ((column("a", "TEXT", kinds.FLOAT),), (5.0,)),
         ((column("a", "NUMERIC", kinds.TEXT),), ("007",)),
         ((column("a", "DOUBLE", kinds.FLOAT),), (float("nan"),)),
-        ((column("a", "BOOLEAN", kinds.BOOL),), (True,)),
+        ((column("a", "TEXT", kinds.BOOL),), (True,)),
         (tuple(column(f"c{i}", "BIGINT", kinds.INT) for i in range(63)), tuple(range(63))),
     ],
 )

@@ -146,6 +146,8 @@ def _column(stored: Stored, column: ReadColumn, *, typed: bool) -> _Column | Non
         return None
     (array,) = stored.arrays
     group = affinity(column.column.declared) if typed else "BLOB"
+    if pt.is_boolean(array.type):
+        array = array.cast(pa.int64())
     if pt.is_int64(array.type) and group not in ("TEXT", "REAL"):
         return _with_nulls(_integers(_fixed(array).view(np.int64)), array)
     if pt.is_float64(array.type) and group != "TEXT":
