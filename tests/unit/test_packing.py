@@ -5,11 +5,13 @@ from __future__ import annotations
 from datetime import date
 from decimal import Decimal
 
+import numpy as np
 import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tableferry import packing
 from tableferry.packing import MARK, MOST_COLUMNS, SEPARATOR, Fields, groups, split, unpack
 
 TEXTS = st.text(st.characters(exclude_characters=SEPARATOR, codec="utf-8"), max_size=12)
@@ -159,3 +161,12 @@ def test_an_empty_text_is_no_date_unless_it_stands_for_null() -> None:
     assert marked is not None
     assert marked.to_pylist() == [date(2024, 1, 1), None]
     assert fields([MARK + "2024-01-01", MARK]).dates(0, marked=True) is None
+
+
+@pytest.mark.parametrize("width", [0, 3, 7, 8, 9, 10, 20, 33, 34, 35, 60])
+@pytest.mark.parametrize("odd", [0, 1, 500])
+def test_separators_are_found_however_far_apart_they_are(width: int, odd: int) -> None:
+    """Some more of them than expected, too: those that stand in values."""
+    data = np.frombuffer((b"x" * width + b"\x1f") * 1_000 + b"\x1f" * odd + b"x" * 8, np.uint8)
+    found = packing._separators(data, 1_000)
+    assert found.tolist() == [i for i, byte in enumerate(data.tolist()) if byte == 0x1F]

@@ -318,6 +318,20 @@ def comes_back(values: pa.Array, kind: Kind) -> None:
     assert spell(values.slice(1), kind).equals(texts.slice(1))
 
 
+@given(st.dates(), st.lists(st.none() | st.integers(0, 20), min_size=100, max_size=100))
+def test_dates_that_lie_close_together_are_spelled_the_same(
+    first: dt.date, after: list[int | None]
+) -> None:
+    days = [
+        None if n is None else min(first, dt.date(9999, 12, 11)) + dt.timedelta(n) for n in after
+    ]
+    array = pa.array([dt.date(1, 1, 1), *days], pa.date32()).slice(1)
+    spelled = spell(array, DATE)
+    assert spelled.to_pylist() == [None if day is None else day.isoformat() for day in days]
+    spelled.validate(full=True)
+    assert spelled.null_count == days.count(None)
+
+
 @given(st.lists(st.datetimes(), min_size=1))
 def test_python_spells_the_same(moments: list[dt.datetime]) -> None:
     def trimmed(text: str) -> str:

@@ -3,6 +3,7 @@ rows go to a file beside it (see staging.py), which at first is a copy of what i
 
 from __future__ import annotations
 
+import itertools
 import os
 import re
 import tempfile
@@ -25,6 +26,8 @@ from tableferry.dialects.base import (
 )
 from tableferry.dialects.sqlite import connection as sqlite
 from tableferry.dialects.sqlite.definitions import table_definition
+from tableferry.dialects.sqlite.parts import PartFile, takes_pages
+from tableferry.dialects.sqlite.records import FIRST_ROWID, Layout, encode
 from tableferry.dialects.sqlite.session import SqliteSession
 from tableferry.dialects.sqlite.storing import batch_of, insertion, is_plain, stored
 from tableferry.errors import DatabaseError, UsageError
@@ -182,7 +185,8 @@ class SqliteTarget(SqliteSession, TargetSession, Loader, Gatherer):
         os.close(descriptor)
         path = Path(place)
         definition = self._definition(table)
-        if definition is None or not self._is_bare(table, columns):
+        typed = definition is not None and self._is_bare(table, columns)
+        if definition is None or not typed:
             # Without types, so that each value is kept as it is until it is where it belongs.
             listed = names(c.column.name for c in columns if not c.computed)
             definition = f"CREATE TABLE {quote(table.name)} ({listed})"
@@ -190,12 +194,15 @@ class SqliteTarget(SqliteSession, TargetSession, Loader, Gatherer):
             ((encoding,),) = self.texts("SELECT encoding AS encoding FROM pragma_encoding")
             connection = sqlite.open_part(path, encoding)
             try:
-                for statement in (definition, "BEGIN"):
-                    sqlite.run(connection, statement)
-                insert(connection, table, columns, batches)
-                sqlite.run(connection, "COMMIT")
+                sqlite.run(connection, definition)
+                layout = _layout(connection, table, columns, typed=typed)
             finally:
                 connection.close()
+            with closed_on_error(batches):
+                rest = batches
+                if layout is not None and encoding == "UTF-8":
+                    rest = _write_pages(path, columns, batches, layout)
+                _insert_into_part(path, encoding, table, columns, rest)
         return place
 
     def _definition(self, table: TableName, schema: str = _SCHEMA) -> str | None:
@@ -249,6 +256,80 @@ def _ours() -> Iterator[None]:
 def parts_folder(staged: Path) -> Path:
     """Where workers keep parts of tables until they are gathered."""
     return staged.with_name(staged.name + "-parts")
+
+
+def _layout(
+    connection: adbc_driver_sqlite.dbapi.Connection,
+    table: TableName,
+    columns: tuple[ReadColumn, ...],
+    *,
+    typed: bool,
+) -> Layout | None:
+    """Of a part whose rows can be written as pages: a row is just the values of these columns, and
+    nothing but NOT NULL would be checked of it."""
+    name = constant(table.name)
+    ((pages, root, sql, special, found),) = sqlite.rows(
+        connection,
+        "SELECT (SELECT page_count FROM pragma_page_count) AS p, rootpage AS r, sql AS t, "
+        f"(SELECT wr + strict FROM pragma_table_list({name})) AS s, "
+        "(SELECT json_group_array(json_array(name, upper(type), [notnull], pk, hidden)) "
+        f"FROM pragma_table_xinfo({name})) AS c FROM sqlite_schema WHERE name = {name}",
+        "p, r, t, s, json(c)",
+    )
+    taken = tuple(column for column in columns if not column.computed)
+    expected = [column.column.name for column in taken]
+    # A key that is no rowid has an index, and with it a page.
+    keys = [i for i, (_, _, _, key, _) in enumerate(found) if key]
+    if (
+        not takes_pages(pages, root)
+        or special
+        or [own for own, *_, hidden in found if not hidden] != expected
+        or len(expected) < len(found)
+        or any(found[key][1] != "INTEGER" for key in keys)
+        or table_definition(sql).checks
+    ):
+        return None
+    required = frozenset(i for i, (_, _, required, _, _) in enumerate(found) if required)
+    return Layout(taken, typed, required, keys[0] if keys else None)
+
+
+def _write_pages(
+    path: Path, columns: tuple[ReadColumn, ...], batches: Iterator[Batch], layout: Layout
+) -> Iterator[Batch]:
+    """Writes batches as pages, and answers those from the first on that has to be inserted."""
+    taken = [i for i, column in enumerate(columns) if not column.computed]
+    before = FIRST_ROWID - 1 if layout.rowid is None else -1
+    rest: Iterator[Batch] = iter(())
+    with PartFile(path) as part:
+        for batch in batches:
+            arrays = [stored(batch.columns[i], columns[i]) for i in taken]
+            last = part.last_rowid
+            pages = encode(arrays, layout, before if last is None else last)
+            if pages is None:
+                rest = itertools.chain([batch], batches)
+                break
+            part.append(pages)
+        part.finish()
+    return rest
+
+
+def _insert_into_part(
+    path: Path,
+    encoding: str,
+    table: TableName,
+    columns: tuple[ReadColumn, ...],
+    batches: Iterator[Batch],
+) -> None:
+    first = next(batches, None)
+    if first is None:
+        return
+    connection = sqlite.open_part(path, encoding)
+    try:
+        sqlite.run(connection, "BEGIN")
+        insert(connection, table, columns, itertools.chain([first], batches))
+        sqlite.run(connection, "COMMIT")
+    finally:
+        connection.close()
 
 
 def insert(

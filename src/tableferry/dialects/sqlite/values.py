@@ -109,7 +109,7 @@ def _packed(group: Sequence[tuple[int, Reading]]) -> Reading:
         else:
             values.append(value)
             # NULL, where a column is declared to have none, would be passed over.
-            guards.append(f"({value} COLLATE BINARY < x'') IS NOT TRUE")
+            guards.append(f"({_bare(value)} < x'') IS NOT TRUE")
     text = f"concat_ws({_SEPARATOR}, {', '.join(values)}, '')"
     return Reading((text,), ("''",), _no_decode, joined(guards, "OR"))
 
@@ -133,6 +133,12 @@ def reference(column: Column) -> str:
     return f"t.{quote(column.name)}"
 
 
+def _bare(value: str) -> str:
+    """For a comparison by storage class alone. The plus takes away the affinity, for whose sake
+    SQLite would try to make a number of each date ("Affinity Of Comparison Operands")."""
+    return f"+{value} COLLATE BINARY"
+
+
 def reading(column: ReadColumn) -> Reading:
     """The cheapest way to read the column as its kind that changes no value silently."""
     value = reference(column.column)
@@ -154,14 +160,14 @@ def reading(column: ReadColumn) -> Reading:
             (value,),
             ("''",),
             lambda arrays: _from_text(arrays[0], kind),
-            guard=f"{value} COLLATE BINARY >= x''",
+            guard=f"{_bare(value)} >= x''",
             unpack=lambda fields, number: _from_field(fields, number, kind, marked=marked),
             marked=marked,
         )
     if kind.name == "bytes":
         # Sorted before every blob stand numbers and text.
         return Reading(
-            (value,), ("x''",), lambda arrays: Decoded(arrays[0]), f"{value} COLLATE BINARY < x''"
+            (value,), ("x''",), lambda arrays: Decoded(arrays[0]), f"{_bare(value)} < x''"
         )
     return typed_reading(column)
 
