@@ -20,7 +20,7 @@ import sys
 import tempfile
 import time
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -38,7 +38,7 @@ from perf.rivals import WORKERS
 from perf.sampling import Curve, Sampler
 from perf.servers import VERSIONS, Server, running
 from perf.sqlite_file import DATA_FOLDER
-from perf.stacks import Stack, parse, step_of, task_of, waits
+from perf.stacks import Stack, after_start, parse, step_of, task_of, waits
 
 DIRECTIONS = ("to-postgresql", "to-sqlite", "between-postgresql", "between-sqlite")
 INTERVAL_SECONDS = 0.02
@@ -92,18 +92,10 @@ class Account:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description="CPU seconds of a run, by step.")
-    parser.add_argument("--direction", choices=DIRECTIONS, default=DIRECTIONS[0])
-    parser.add_argument("--verify", action="store_true", help="of --verify, after that direction")
-    parser.add_argument("--scale", type=float, default=0.1, help="TPC-H scale factor")
-    parser.add_argument("--sqlite", type=Path, help="another SQLite file to start from")
-    parser.add_argument("--folder", type=Path, default=DATA_FOLDER, help="where the data is kept")
-    parser.add_argument("--workers", type=int, default=WORKERS)
+    add_case_arguments(parser)
     parser.add_argument("--runs", type=int, default=1, help="the mean of so many")
-    parser.add_argument("--rate", type=int, default=RATE, help="samples of stacks a second")
-    parser.add_argument("--server", choices=VERSIONS, default="15", help="PostgreSQL version")
     options = parser.parse_args()
-    sqlite = options.sqlite or tpch_data.build(options.scale, options.folder)
-    sqlite = sqlite.resolve()
+    sqlite = source_of(options)
     servers.SETTINGS["track_activity_query_size"] = "64kB"
     with (
         running(options.server) as server,
@@ -115,8 +107,29 @@ def main() -> None:
             unwatched = used(prepared(options, sqlite, server, Path(folder)), server)
             case = prepared(options, sqlite, server, Path(folder))
             accounts.append(replace(account(case, server, options.rate), unwatched=unwatched))
-    name = options.direction + (" --verify" if options.verify else "")
-    show(mean(accounts), name)
+    show(mean(accounts), case_name(options))
+
+
+def add_case_arguments(parser: argparse.ArgumentParser) -> None:
+    """Which run is looked at, and how often."""
+    parser.add_argument("--direction", choices=DIRECTIONS, default=DIRECTIONS[0])
+    parser.add_argument("--verify", action="store_true", help="of --verify, after that direction")
+    parser.add_argument("--scale", type=float, default=0.1, help="TPC-H scale factor")
+    parser.add_argument("--sqlite", type=Path, help="another SQLite file to start from")
+    parser.add_argument("--folder", type=Path, default=DATA_FOLDER, help="where the data is kept")
+    parser.add_argument("--workers", type=int, default=WORKERS)
+    parser.add_argument("--rate", type=int, default=RATE, help="samples of stacks a second")
+    parser.add_argument("--server", choices=VERSIONS, default="15", help="PostgreSQL version")
+
+
+def source_of(options: argparse.Namespace) -> Path:
+    """The SQLite file that everything starts from."""
+    file: Path = options.sqlite or tpch_data.build(options.scale, options.folder)
+    return file.resolve()
+
+
+def case_name(options: argparse.Namespace) -> str:
+    return f"{options.direction}-verify" if options.verify else str(options.direction)
 
 
 def prepared(options: argparse.Namespace, sqlite: Path, server: Server, folder: Path) -> Case:
@@ -210,7 +223,7 @@ def _clients(
         elif pid == sampler.root:
             before = curve.used_by(start)
             result.seconds["coordinator", "", "start-up and imports"] += before
-            shares = _shares(stacks.get(pid, ()), lambda stack: bool(stack))
+            shares = _shares(stacks.get(pid, ()), after_start)
             _spread(result.seconds, ("coordinator", "run"), curve.total - before, shares)
         else:
             result.seconds["others", "", _short(curve.command)] += curve.total
@@ -235,13 +248,16 @@ def _worker(
         jobs[span["what"]] += curve.between(began, began + span["seconds"])
     for what, seconds in jobs.items():
         tasks = _TASKS.get(what, set())
-        shares = _shares(stacks, lambda stack, tasks=tasks: task_of(stack) in tasks)
+        ours = [(stack, count) for stack, count in stacks if task_of(stack) in tasks]
+        shares = _shares(ours)
         _spread(result.seconds, ("worker", what), seconds, shares)
     between = curve.total - before - sum(jobs.values())
     result.seconds["worker", "", "between jobs and at the end"] += between
 
 
-def _shares(stacks: Iterable[tuple[Stack, int]], wanted: Any) -> dict[str, float]:
+def _shares(
+    stacks: Iterable[tuple[Stack, int]], wanted: Callable[[Stack], bool] = bool
+) -> dict[str, float]:
     found: Counter[str] = Counter()
     for stack, count in stacks:
         if not waits(stack) and wanted(stack):

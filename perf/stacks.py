@@ -63,6 +63,7 @@ _RULES = (
 # What is not told apart further down: an encoder's own work on kinds is encoding.
 _ENCODING = ("Encoded.__iter__", "Encoded._require_fitting")
 _READING = ("SqliteSession._decoded", "PostgresSession.read")
+_STORIES = ("tableferry/migration.py", "tableferry/verification.py")
 _IMPORT_FILE = "<frozen importlib._bootstrap>"
 
 
@@ -112,6 +113,13 @@ def waits(stack: Stack) -> bool:
         return True
     last = frame_of(stack[-1])
     return any(last.function == name and last.file.endswith(file) for name, file in _WAITING)
+
+
+def after_start(stack: Stack) -> bool:
+    """Whether a coordinator is at its run, and not at loading the modules for it."""
+    frames = [frame_of(text) for text in stack]
+    running = any(f.file.endswith(_STORIES) and f.function != "<module>" for f in frames)
+    return running or all(f.file != _IMPORT_FILE for f in frames)
 
 
 def task_of(stack: Stack) -> str:
