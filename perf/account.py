@@ -38,7 +38,7 @@ from perf.rivals import WORKERS
 from perf.sampling import Curve, Sampler
 from perf.servers import VERSIONS, Server, running
 from perf.sqlite_file import DATA_FOLDER
-from perf.stacks import Stack, after_start, parse, step_of, task_of, waits
+from perf.stacks import IMPORTS, Stack, after_start, parse, step_of, task_of, waits
 
 DIRECTIONS = ("to-postgresql", "to-sqlite", "between-postgresql", "between-sqlite")
 INTERVAL_SECONDS = 0.02
@@ -239,20 +239,36 @@ def _worker(
     if not spans:
         result.seconds["worker", "", "start-up and imports"] += curve.total
         return
-    first = start + min(span["began"] for span in spans)
-    before = curve.used_by(first)
+    before = _start_up(curve, stacks, spans, start)
     result.seconds["worker", "", "start-up and imports"] += before
     jobs: dict[str, float] = defaultdict(float)
     for span in spans:
-        began = start + span["began"]
-        jobs[span["what"]] += curve.between(began, began + span["seconds"])
+        ended = curve.used_by(start + span["began"] + span["seconds"])
+        began = max(before, curve.used_by(start + span["began"]))
+        jobs[span["what"]] += max(0.0, ended - began)
     for what, seconds in jobs.items():
         tasks = _TASKS.get(what, set())
         ours = [(stack, count) for stack, count in stacks if task_of(stack) in tasks]
-        shares = _shares(ours)
-        _spread(result.seconds, ("worker", what), seconds, shares)
+        _spread(result.seconds, ("worker", what), seconds, _shares(ours))
     between = curve.total - before - sum(jobs.values())
     result.seconds["worker", "", "between jobs and at the end"] += between
+
+
+def _start_up(
+    curve: Curve,
+    stacks: Sequence[tuple[Stack, int]],
+    spans: Sequence[Mapping[str, Any]],
+    start: float,
+) -> float:
+    """CPU seconds until a worker was ready. Its first job counts from when it was sent, which may
+    be while the worker still loads: as much of that as stacks say."""
+    first = min(spans, key=lambda span: span["began"])
+    sent = curve.used_by(start + first["began"])
+    ended = curve.used_by(start + first["began"] + first["seconds"])
+    busy = [(stack, count) for stack, count in stacks if not waits(stack)]
+    loading = sum(n for stack, n in busy if not task_of(stack) and step_of(stack) == IMPORTS)
+    share = loading / max(1, sum(count for _, count in busy))
+    return max(sent, min(ended, share * curve.total))
 
 
 def _shares(
