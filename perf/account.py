@@ -12,7 +12,6 @@ Prints a table on standard error, and a JSON line. `--runs 3` takes the mean of 
 from __future__ import annotations
 
 import argparse
-import itertools
 import json
 import os
 import subprocess
@@ -38,7 +37,7 @@ from perf.rivals import WORKERS
 from perf.sampling import Curve, Sampler
 from perf.servers import VERSIONS, Server, running
 from perf.sqlite_file import DATA_FOLDER
-from perf.stacks import IMPORTS, Stack, after_start, parse, step_of, task_of, waits
+from perf.stacks import IMPORTS, Stack, after_start, parse, step_of, task_of, waiting, waits
 
 DIRECTIONS = ("to-postgresql", "to-sqlite", "between-postgresql", "between-sqlite")
 INTERVAL_SECONDS = 0.02
@@ -295,26 +294,6 @@ def _short(command: str) -> str:
     if "perf.clocked" in command:
         return "start of processes"  # A copy of the coordinator which becomes another program.
     return next((part for part in command.split() if part.endswith(".py")), command).split("/")[-1]
-
-
-def waiting(timeline: Sequence[Mapping[str, Any]], total: float, before: float) -> dict[str, float]:
-    """Elapsed seconds in which nobody, or not everybody, is at a job."""
-    jobs = sorted(
-        (span["began"], span["began"] + span["seconds"], span["worker"])
-        for span in timeline
-        if span["worker"]
-    )
-    found = {"before the clock": before, "total": total}
-    if not jobs:
-        return found
-    found["before the first job"] = jobs[0][0]
-    found["after the last job"] = total - max(ended for _, ended, _ in jobs)
-    edges = sorted({moment for began, ended, _ in jobs for moment in (began, ended)})
-    for low, high in itertools.pairwise(edges):
-        busy = len({worker for began, ended, worker in jobs if began < high and ended > low})
-        key = f"{busy} workers at jobs"
-        found[key] = found.get(key, 0.0) + high - low
-    return found
 
 
 def mean(accounts: Sequence[Account]) -> Account:

@@ -1,4 +1,4 @@
-"""Which step of a run a sampled Python stack belongs to. Pure.
+"""Which step of a run a sampled Python stack, or a server's statement, belongs to. Pure.
 
 A stack is a tuple of frames, outermost first, each written as py-spy's raw format has it:
 "Packing.decode (tableferry/dialects/sqlite/values.py:75)". What a C library does shows as the
@@ -7,10 +7,11 @@ Python function that called it: a driver's reading as the frame that asks it for
 
 from __future__ import annotations
 
+import itertools
 import re
-from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 Stack = tuple[str, ...]
 
@@ -163,12 +164,23 @@ def _within_encoder(stack: Stack) -> bool:
     return False
 
 
-def steps(stacks: Iterable[tuple[Stack, int]]) -> Counter[str]:
-    """How many samples each step has; those that wait are left out."""
-    found: Counter[str] = Counter()
-    for stack, count in stacks:
-        if not waits(stack):
-            found[step_of(stack)] += count
+def waiting(timeline: Sequence[Mapping[str, Any]], total: float, before: float) -> dict[str, float]:
+    """Elapsed seconds in which nobody, or not everybody, is at a job."""
+    jobs = sorted(
+        (span["began"], span["began"] + span["seconds"], span["worker"])
+        for span in timeline
+        if span["worker"]
+    )
+    found = {"before the clock": before, "total": total}
+    if not jobs:
+        return found
+    found["before the first job"] = jobs[0][0]
+    found["after the last job"] = total - max(ended for _, ended, _ in jobs)
+    edges = sorted({moment for began, ended, _ in jobs for moment in (began, ended)})
+    for low, high in itertools.pairwise(edges):
+        busy = len({worker for began, ended, worker in jobs if began < high and ended > low})
+        key = f"{busy} workers at jobs"
+        found[key] = found.get(key, 0.0) + high - low
     return found
 
 
