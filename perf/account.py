@@ -24,6 +24,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import psycopg
 from perf import servers, tpch_data
 from perf.paired import (
     ROOT,
@@ -53,7 +54,6 @@ _TASKS = {
     "count": {"count_rows"},
     "index": {"run_statements"},
 }
-
 
 # Who did what: a kind of process, an activity of the run, a step of it.
 Who = tuple[str, str, str]
@@ -145,13 +145,20 @@ def prepared(options: argparse.Namespace, sqlite: Path, server: Server, folder: 
         case "between-sqlite":
             target = f"sqlite://{file}"
         case "between-postgresql":
-            source, target = url, server.another_database()
+            source, target = url, _second(server)
     arguments = ["database", "--force", "--from", source, "--to", target]
     arguments += ["--workers", str(options.workers)]
     if options.verify:
         _run([sys.executable, "-m", "tableferry.cli", *arguments, "--yes"])
         return Case("verify", [*arguments, "--verify"])
     return Case("migrate", [*arguments, "--yes"])
+
+
+def _second(server: Server) -> str:
+    """An empty database beside the first, also where the last run has filled it."""
+    with psycopg.connect(server.url("postgres"), autocommit=True) as connection:
+        connection.execute("DROP DATABASE IF EXISTS bench_other WITH (FORCE)")
+    return server.another_database()
 
 
 def _run(command: Sequence[str]) -> None:
@@ -308,6 +315,14 @@ def mean(accounts: Sequence[Account]) -> Account:
     return result
 
 
+def by_step(result: Account) -> dict[str, float]:
+    """The account without who did it for what, the server's steps apart; the largest first."""
+    found: dict[str, float] = defaultdict(float)
+    for (who, _, step), value in result.seconds.items():
+        found[f"{_SERVER}: {step}" if who == _SERVER else step] += value
+    return dict(sorted(found.items(), key=lambda row: -row[1]))
+
+
 def show(result: Account, name: str) -> None:
     ordered = sorted(result.seconds.items(), key=lambda row: -row[1])
     rows = [(who, value) for who, value in ordered if value >= 0.0005]
@@ -339,6 +354,7 @@ def show(result: Account, name: str) -> None:
             "unattributed": missing,
             "within_5_percent": abs(sum(missing.values())) <= 0.05 * result.total,
             "elapsed_seconds": result.elapsed,
+            "by_step": by_step(result),
             "steps": dict(lines[: len(rows)]),
             "elapsed": result.waits,
         },
