@@ -25,6 +25,7 @@ _ACTIVITY = (
     "FROM pg_stat_activity WHERE pid <> pg_backend_pid()"
 )
 _CLIENT = "client backend"
+STARTS_AND_ENDS = "starts and ends of sessions"
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +89,7 @@ class Sampler:
         # What was used before the run is not the run's.
         for pid in children(self.postmaster):
             self._last[pid] = _used(pid)
+        self._postmaster = _used_with_ended(self.postmaster)
         self._own_before = self._last[self.own]
         self._thread = threading.Thread(target=self._run)
 
@@ -127,7 +129,9 @@ class Sampler:
     def read_server(self) -> None:
         rows = self._connection.execute(_ACTIVITY).fetchall()
         now = {pid: _what(query, kind, leader, rows) for pid, query, kind, leader in rows}
-        for pid in children(self.postmaster):
+        there = children(self.postmaster)
+        self._read_ends(there)
+        for pid in there:
             if pid == self.own:
                 continue
             used = _used(pid)
@@ -135,13 +139,22 @@ class Sampler:
             if spent <= 0:
                 continue
             self._last[pid] = used
-            after = now.get(pid) or self._before(pid) or "start and end of processes"
-            before = self._before(pid) or "start and end of processes"
+            after = now.get(pid) or self._before(pid) or STARTS_AND_ENDS
+            before = self._before(pid) or STARTS_AND_ENDS
             # A statement that began between two readings shares what was used meanwhile.
             self.server[before] += spent / 2
             self.server[after] += spent / 2
         for pid, what in now.items():
             self.activity[pid] = what
+
+    def _read_ends(self, there: list[int]) -> None:
+        """What processes used after they were last read, and those that were never read: the
+        postmaster's own time holds that of its ended children."""
+        used = _used_with_ended(self.postmaster)
+        gone = set(self._last) - set(there)
+        known = sum(self._last.pop(pid) for pid in gone)
+        self.server[STARTS_AND_ENDS] += used - self._postmaster - known
+        self._postmaster = used
 
     def _before(self, pid: int) -> str:
         return self.activity.get(pid, "")
@@ -152,7 +165,7 @@ def _what(query: str, kind: str, leader: int, rows: list[tuple[Any, ...]]) -> st
         query = next((other for pid, other, _, _ in rows if pid == leader), query)
     if kind != _CLIENT and not leader:
         return kind
-    return statement_step(query) if query else "start and end of processes"
+    return statement_step(query) if query else STARTS_AND_ENDS
 
 
 def cpu_times(pid: int) -> tuple[float, float] | None:
@@ -166,6 +179,12 @@ def cpu_times(pid: int) -> tuple[float, float] | None:
 
 def _used(pid: int) -> float:
     return sum(cpu_times(pid) or (0.0,))
+
+
+def _used_with_ended(pid: int) -> float:
+    """Of a process, and of those of its children that it has waited for."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return sum(map(int, fields[11:15])) / _TICK
 
 
 def children(pid: int) -> list[int]:
