@@ -93,6 +93,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="CPU seconds of a run, by step.")
     add_case_arguments(parser)
     parser.add_argument("--runs", type=int, default=1, help="the mean of so many")
+    parser.add_argument("--ranges", type=int, default=0, help="cut each table into so many")
     options = parser.parse_args()
     sqlite = source_of(options)
     servers.SETTINGS["track_activity_query_size"] = "64kB"
@@ -103,9 +104,11 @@ def main() -> None:
         emit("setup", setup(server, sqlite) | {"workers": options.workers, "runs": options.runs})
         accounts = []
         for _ in range(options.runs):
-            unwatched = used(prepared(options, sqlite, server, Path(folder)), server)
             case = prepared(options, sqlite, server, Path(folder))
-            accounts.append(replace(account(case, server, options.rate), unwatched=unwatched))
+            unwatched = used(case, server, options.ranges)
+            case = prepared(options, sqlite, server, Path(folder))
+            watched = account(case, server, options.rate, options.ranges)
+            accounts.append(replace(watched, unwatched=unwatched))
     show(mean(accounts), case_name(options))
 
 
@@ -165,19 +168,20 @@ def _run(command: Sequence[str]) -> None:
     subprocess.run(command, cwd=ROOT, check=True, capture_output=True)
 
 
-def used(case: Case, server: Server) -> float:
+def used(case: Case, server: Server, cut: int = 0) -> float:
     """CPU seconds of the case and of the server for it."""
     before = server.cpu_seconds(), client_cpu_seconds()
-    _run([sys.executable, "-m", "tableferry.cli", *case.arguments])
+    own = ["perf.ranged", str(cut)] if cut else ["tableferry.cli"]
+    _run([sys.executable, "-m", *own, *case.arguments])
     return server.cpu_seconds() - before[0] + client_cpu_seconds() - before[1]
 
 
-def account(case: Case, server: Server, rate: int = RATE) -> Account:
+def account(case: Case, server: Server, rate: int = RATE, cut: int = 0) -> Account:
     """Raises NotVerifiedError where the run does not end verified."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         report, clock, raw = folder / "report.json", folder / "clock", folder / "stacks"
-        child = [sys.executable, "-m", "perf.clocked", str(clock), *case.arguments]
+        child = [sys.executable, "-m", "perf.clocked", str(clock), str(cut), *case.arguments]
         server_before = server.cpu_seconds()
         run = subprocess.Popen(
             [*child, "--report", str(report)], cwd=ROOT, stdout=subprocess.DEVNULL

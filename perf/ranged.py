@@ -18,7 +18,12 @@ from tableferry.model import Range, Table, ranges_at
 
 
 def main() -> None:
-    wanted = int(sys.argv.pop(1))
+    cut_into(int(sys.argv.pop(1)))
+    cli.main()
+
+
+def cut_into(wanted: int) -> None:
+    """From now on, in this process, tables are cut into so many ranges."""
     sqlite._RANGE_BYTES = sqlite._MIN_RANGE_ROWS = 1
     sqlite._MAX_RANGES = wanted
 
@@ -26,7 +31,6 @@ def main() -> None:
         return ranges_at(bounds(catalog.pages(self._connection, table.name), wanted))
 
     PostgresSession.ranges = ranges  # type: ignore[method-assign]
-    cli.main()
 
 
 def bounds(pages: int, wanted: int) -> list[int]:
