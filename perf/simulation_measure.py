@@ -1,0 +1,224 @@
+"""What the simulation stands on and is held against: measured runs, with and without the probe.
+
+    python -m perf.simulation_measure costs FILE.sqlite FOLDER          (one worker, with the probe)
+    python -m perf.simulation_measure trips FILE.sqlite FOLDER          (the same, through a proxy)
+    python -m perf.simulation_measure runs  FILE.sqlite --workers 1 2 3 [--latency 0.02]
+
+`costs` keeps the probe's files in FOLDER; `runs` prints JSON lines, one a run, timed from outside.
+Both with the report "verified", or not at all.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import Any
+
+from perf.paired import ROOT, NotVerifiedError, client_cpu_seconds, emit, product_command, setup
+from perf.servers import Server, running
+from perf.simulation import load_records
+
+from tableferry.addresses import SqliteFile
+from tableferry.dialects import dialect_of
+from tableferry.dialects.base import Endpoint
+
+_LOG_BYTES = 256 << 20
+_PIECE = 1 << 20
+
+
+@contextmanager
+def far(server: Server, latency: float, turns: Path | None = None) -> Iterator[tuple[str, Any]]:
+    """The server's address through a proxy (host and port), and a dictionary that gets what the
+    proxy did once it has ended."""
+    command = [sys.executable, "-m", "perf.simulation_proxy", f"{server.folder}/.s.PGSQL.5432"]
+    command += ["--latency", str(latency)] + (["--turns", str(turns)] if turns else [])
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, cwd=ROOT, stdin=pipe, stdout=pipe, text=True) as proxy:
+        assert proxy.stdout is not None
+        done: dict[str, Any] = {}
+        yield f"127.0.0.1:{proxy.stdout.readline().strip()}", done
+        answer, _ = proxy.communicate()
+        done |= json.loads(answer)
+
+
+def plain(sqlite: Path, url: str, workers: int) -> dict[str, Any]:
+    """Seconds of one run from outside, and its report's own."""
+    with tempfile.TemporaryDirectory() as folder:
+        report = Path(folder, "report.json")
+        command = [*product_command(sqlite, url), "--workers", str(workers), "--quiet"]
+        began = time.perf_counter()
+        done = subprocess.run(
+            [*command, "--report", str(report)],
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        seconds = time.perf_counter() - began
+        found = _verified(report, done)
+    return {"seconds": seconds, "timings": found["timings"], "gap": median_gap(found["timeline"])}
+
+
+def _verified(report: Path, done: subprocess.CompletedProcess[str]) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(report.read_text()) if report.exists() else {}
+    if found.get("status") != "verified":
+        raise NotVerifiedError(f"exit {done.returncode}, {found.get('status')}: {done.stderr}")
+    return found
+
+
+def median_gap(timeline: list[dict[str, Any]]) -> float:
+    """Seconds from the end of one of a worker's jobs to the beginning of its next, of the short
+    ones: the rest waited for work."""
+    gaps = []
+    last: dict[int, float] = {}
+    for span in sorted(timeline, key=lambda span: float(span["began"])):
+        if span["worker"]:
+            if span["worker"] in last:
+                gaps.append(span["began"] - last[span["worker"]])
+            last[span["worker"]] = span["began"] + span["seconds"]
+    return sorted(gaps)[len(gaps) // 2] if gaps else 0.0
+
+
+def probed(sqlite: Path, server: Server, folder: Path, address: str = "") -> float:
+    """One run with one worker and the probe, whose files are left in the folder. Answers the
+    seconds before the coordinator's first mark and after its last."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for file in folder.iterdir():
+        file.unlink()
+    report = folder / "report.json"
+    url = server.fresh_database()
+    seen = f"postgresql://postgres@{address}/bench" if address else url
+    command = product_command(sqlite, seen)
+    arguments = [*command[command.index("database") :], "--workers", "1", "--quiet"]
+    probe = [sys.executable, "-m", "perf.simulation_probe", str(folder), str(server.pid), url, "--"]
+    paths = [str(ROOT), str(ROOT / "src")]
+    began = time.perf_counter()
+    done = subprocess.run(
+        [*probe, *arguments, "--report", str(report)],
+        cwd=ROOT,
+        env=os.environ | {"PYTHONPATH": os.pathsep.join(paths)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    seconds = time.perf_counter() - began
+    _verified(report, done)
+    marks, _ = load_records(folder)
+    return float(seconds - (marks[-1]["at"] - marks[0]["at"]))
+
+
+def sizes(sqlite: Path) -> dict[str, int]:
+    """Bytes that each table takes in the file, as the product sees it."""
+    end = Endpoint(SqliteFile(sqlite))
+    with closing(dialect_of(end).open(end)) as session:
+        return {str(table.name): table.size for table in session.inspect().tables}
+
+
+def log_bandwidth(folder: Path) -> float:
+    """Bytes a second that one process writes to a file of the disk and has it keep, by 16 MiB:
+    what a server's log can take."""
+    piece = os.urandom(_PIECE)
+    with tempfile.NamedTemporaryFile(dir=folder) as file:
+        began = time.perf_counter()
+        for number in range(_LOG_BYTES // _PIECE):
+            file.write(piece)
+            if number % 16 == 15:
+                file.flush()
+                os.fdatasync(file.fileno())
+        return _LOG_BYTES / (time.perf_counter() - began)
+
+
+def measure_costs(options: argparse.Namespace) -> None:
+    sqlite = options.sqlite.resolve()
+    with running("15") as server:
+        described = setup(server, sqlite)
+        outside = []
+        for number in range(options.rounds):
+            outside.append(probed(sqlite, server, options.folder / str(number)))
+        described["log_bandwidth"] = log_bandwidth(options.folder)
+        described["gap"] = plain(sqlite, server.fresh_database(), 1)["gap"]
+    described["sizes"] = sizes(sqlite)
+    described["outside"] = statistics.median(outside)
+    (options.folder / "setup.json").write_text(json.dumps(described, indent=1))
+
+
+def measure_trips(options: argparse.Namespace) -> None:
+    folder = options.folder / "trips"
+    with running("15") as server:
+        turns = server.folder / "turns"
+        with far(server, 0.0, turns) as (address, _):
+            probed(options.sqlite.resolve(), server, folder, address)
+        shutil.copy(turns, options.folder / "turns.jsonl")
+
+
+def measure_runs(options: argparse.Namespace) -> None:
+    sqlite = options.sqlite.resolve()
+    with running("15") as server:
+        emit("setup", setup(server, sqlite))
+        for number in range(-options.warmups, options.rounds):
+            for workers in options.workers:
+                run = _run(server, sqlite, workers, options.latency)
+                if number >= 0:
+                    emit("measured", {"source": sqlite.name, "workers": workers} | run)
+
+
+def _run(server: Server, sqlite: Path, workers: int, latency: float | None) -> dict[str, Any]:
+    url = server.fresh_database()
+    before, client, (busy, stolen) = server.cpu_seconds(), client_cpu_seconds(), machine_seconds()
+    if latency is None:
+        run = plain(sqlite, url, workers)
+    else:
+        with far(server, latency) as (address, done):
+            run = plain(sqlite, f"postgresql://postgres@{address}/bench", workers)
+        run |= {"latency": latency, "proxy": done}
+    after, (then, taken) = server.cpu_seconds(), machine_seconds()
+    used = {"server_cpu": after - before, "client_cpu": client_cpu_seconds() - client}
+    # By whoever else used this machine meanwhile, and by other machines on the same hardware.
+    foreign = then - busy - sum(used.values())
+    return run | used | {"foreign_cpu": foreign, "stolen": taken - stolen}
+
+
+def machine_seconds() -> tuple[float, float]:
+    """Of all cores since the machine's start: busy, and wanted but given to other machines."""
+    user, nice, system, _, _, hard, soft, steal = map(
+        int, Path("/proc/stat").read_text().split("\n", 1)[0].split()[1:9]
+    )
+    tick = os.sysconf("SC_CLK_TCK")
+    return (user + nice + system + hard + soft) / tick, steal / tick
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Measure for the simulation.")
+    commands = parser.add_subparsers(required=True)
+    costs = commands.add_parser("costs", help="what each job costs, by a probe")
+    costs.add_argument("sqlite", type=Path)
+    costs.add_argument("folder", type=Path)
+    costs.add_argument("--rounds", type=int, default=2)
+    costs.set_defaults(command=measure_costs)
+    trips = commands.add_parser("trips", help="when a run waits for the server's answer")
+    trips.add_argument("sqlite", type=Path)
+    trips.add_argument("folder", type=Path)
+    trips.set_defaults(command=measure_trips)
+    runs = commands.add_parser("runs", help="whole runs, from outside")
+    runs.add_argument("sqlite", type=Path)
+    runs.add_argument("--workers", type=int, nargs="+", default=[1, 2, 3])
+    runs.add_argument("--rounds", type=int, default=3)
+    runs.add_argument("--warmups", type=int, default=1, help="unmeasured rounds before")
+    runs.add_argument("--latency", type=float, help="through a proxy, seconds of a round trip")
+    runs.set_defaults(command=measure_runs)
+    options = parser.parse_args()
+    options.command(options)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,334 @@
+"""A whole run, SQLite to PostgreSQL, over the engine: pure.
+
+The order of jobs is the product's own: `SimulatedJobs` is `tableferry.jobs.Jobs` with another
+clock, so its queue is the real one. What follows what repeats loading.py: ranges of all tables are
+copied, the source's rows are counted, keys are built one after the other, indexes side by side,
+ranges are read back, and when all tables are through, statistics are taken.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from concurrent.futures import Executor
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any
+
+from perf.simulation_costs import (
+    BATCH_BYTES,
+    MOST_PARALLEL,
+    Costs,
+    Flow,
+    Statement,
+    TableCosts,
+)
+from perf.simulation_engine import Await, Compute, Delay, Engine, Event, Steps, pipeline
+
+from tableferry.jobs import Jobs, Urgency
+
+CLIENT, SERVER = "client", "server"
+# Batches of a job that are told apart: more make no other figures, and more work.
+_MOST_CYCLES = 12
+# What is lifted of a limit that is asked to bind no more.
+_PLENTY = 1e6
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """Where a run takes place. ``cores`` of the client's machine and, ``apart``, as many of the
+    server's; else both share them. ``latency`` is the time of a round trip in seconds. ``widths``
+    are the threads that a worker, the server's side of a job, and a statement may have."""
+
+    cores: float
+    workers: int
+    latency: float = 0.0
+    apart: bool = False
+    widths: tuple[float, float, float] = (1.0, 1.0, 1.0)
+    server_cores: float | None = None
+    # How many times as many ranges as the product cuts.
+    finer: float = 1.0
+
+
+@dataclass
+class _Worker:
+    ready: Event
+    warm: bool = False
+    reads: bool = False
+
+
+class SimulatedJobs(Jobs):
+    """The product's queue. A job's task makes its steps for a worker; ``then`` may leave work for
+    the coordinator, which does one thing at a time."""
+
+    def __init__(self, engine: Engine, workers: list[_Worker], between: float, latency: float):
+        super().__init__(_NoExecutor(), len(workers))
+        self._engine, self._between, self._latency = engine, between, latency
+        self._idle = deque(workers)
+        self._over: deque[tuple[_Worker, Any]] = deque()
+        self._news = Event()
+        self.trips = 0.0
+
+    def steps(self) -> Steps:
+        """Jobs.run, in simulated time."""
+        active = 0
+        while self._waiting or active:
+            while active < self.at_once and (job := self._next()) is not None:
+                active += 1
+                worker = self._idle.popleft()
+                self._engine.start(self._worked(worker, job))
+            if not self._over:
+                yield Await(self._news)
+            self._news = Event()
+            while self._over:
+                worker, job = self._over.popleft()
+                active -= 1
+                self._idle.append(worker)
+                yield Compute(CLIENT, self._between)
+                self.trips = 0.0
+                job.then(None)
+                yield Delay(self.trips * self._latency)
+
+    def _worked(self, worker: _Worker, job: Any) -> Steps:
+        yield Await(worker.ready)
+        yield from job.task(worker)
+        self._over.append((worker, job))
+        self._engine.trigger(self._news)
+
+
+class _NoExecutor(Executor):
+    pass
+
+
+class _Run:
+    def __init__(self, costs: Costs, setting: Setting) -> None:
+        self._costs, self._setting = costs, setting
+        machines = {CLIENT: "client", SERVER: "server" if setting.apart else "client"}
+        there = setting.cores if setting.server_cores is None else setting.server_cores
+        cores = {"client": setting.cores, "server": there}
+        self.engine = Engine(machines, cores, costs.log_bandwidth)
+        self._workers = [_Worker(Event()) for _ in range(setting.workers)]
+        self._jobs = SimulatedJobs(self.engine, self._workers, costs.fixed.between, setting.latency)
+        self.phases: dict[str, float] = {}
+
+    def story(self) -> Steps:
+        fixed, trips, latency = self._costs.fixed, self._costs.trips, self._setting.latency
+        yield Compute(CLIENT, fixed.begin)
+        for worker in self._workers:
+            yield Compute(CLIENT, fixed.spawn)
+            self.engine.start(self._loaded(worker))
+        yield Compute(CLIENT, fixed.prepare)
+        yield Delay(trips.prepare * latency)
+        self._mark("prepared")
+        for table in self._costs.tables:
+            self._copy(table)
+        yield from self._jobs.steps()
+        self._mark("read back")
+        for table in self._costs.tables:
+            self._add(table, partial(self._state, table.statistics), Urgency.FINISH)
+        yield from self._jobs.steps()
+        yield Compute(CLIENT, fixed.finish)
+        yield Delay(trips.finish * latency)
+        self._mark("finished")
+        for _ in self._workers:
+            yield Compute(CLIENT, fixed.retire)
+        yield Compute(CLIENT, fixed.end)
+        self._mark("ended")
+
+    def _mark(self, name: str) -> None:
+        self.phases[name] = self.engine.now
+
+    def _loaded(self, worker: _Worker) -> Steps:
+        yield Compute(CLIENT, self._costs.fixed.load)
+        self.engine.trigger(worker.ready)
+
+    def _add(
+        self,
+        table: TableCosts,
+        task: Callable[[_Worker], Steps],
+        urgency: Urgency,
+        then: Callable[[], None] = lambda: None,
+    ) -> None:
+        self._jobs.add(task, None, lambda _: then(), urgency=urgency, size=int(table.size))
+
+    # A table's states, as loading.py has them
+
+    def _copy(self, table: TableCosts) -> None:
+        ranges = self._finer(table.source_ranges)
+        left = [ranges]
+
+        def copied() -> None:
+            left[0] -= 1
+            if not left[0]:
+                self._mark("copied")
+                task = partial(self._counted, table)
+                self._add(table, task, Urgency.KEYS, lambda: self._key(table, 0))
+
+        for _ in range(ranges):
+            self._add(table, partial(self._copied, table, ranges), Urgency.COPY, copied)
+
+    def _key(self, table: TableCosts, number: int) -> None:
+        if number < len(table.keys):
+            task = partial(self._state, table.keys[number])
+            self._add(table, task, Urgency.KEYS, lambda: self._key(table, number + 1))
+            return
+        self._mark("keys")
+        for index in table.indexes:
+            self._add(table, partial(self._state, index), Urgency.INDEX)
+        self._jobs.trips += self._costs.trips.read_back
+        ranges = self._finer(table.target_ranges)
+        for _ in range(ranges):
+            self._add(table, partial(self._verified, table, ranges), Urgency.DIGEST)
+        self._add(table, partial(self._counted_back, table), Urgency.DIGEST)
+
+    def _finer(self, ranges: int) -> int:
+        return max(ranges, int(ranges * self._setting.finer))
+
+    # What a worker does
+
+    def _trips(self, number: float) -> Delay:
+        return Delay(number * self._setting.latency)
+
+    def _opened(self, worker: _Worker, *, reading: bool = False) -> Steps:
+        if reading and not worker.reads:
+            worker.reads = True
+            yield self._trips(self._costs.trips.open_reading)
+        if not worker.warm:
+            worker.warm = True
+            warm = self._costs.fixed.warm
+            yield Compute(CLIENT, warm.client)
+            yield Compute(SERVER, warm.server)
+            yield self._trips(self._costs.trips.open_loading)
+
+    def _copied(self, table: TableCosts, ranges: int, worker: _Worker) -> Steps:
+        yield from self._opened(worker)
+        yield self._trips(self._costs.trips.copy)
+        yield from self._flow(table.copy, ranges, (CLIENT, SERVER))
+
+    def _verified(self, table: TableCosts, ranges: int, worker: _Worker) -> Steps:
+        yield from self._opened(worker, reading=True)
+        yield self._trips(self._costs.trips.verify)
+        yield from self._flow(table.verify, ranges, (SERVER, CLIENT))
+
+    def _flow(self, flow: Flow, ranges: int, order: tuple[str, str]) -> Steps:
+        client, server, _ = self._setting.widths
+        log = flow.log_bytes / ranges
+        work = {
+            CLIENT: Compute(CLIENT, flow.client / ranges, client),
+            SERVER: Compute(SERVER, flow.server / ranges, server, log),
+        }
+        cycles = min(_MOST_CYCLES, max(1, round(flow.bytes / ranges / BATCH_BYTES)))
+        self.engine.start(_alone(Compute(SERVER, flow.own / ranges)))
+        first, second = (work[place] for place in order)
+        yield from pipeline(self.engine, first, second, cycles, flow.overlap)
+
+    def _counted(self, table: TableCosts, _: _Worker) -> Steps:
+        yield Compute(CLIENT, table.count, self._setting.widths[0])
+
+    def _counted_back(self, table: TableCosts, worker: _Worker) -> Steps:
+        yield from self._opened(worker, reading=True)
+        yield self._trips(self._costs.trips.count)
+        yield from self._served(table.target_count)
+
+    def _state(self, statement: Statement, worker: _Worker) -> Steps:
+        yield from self._opened(worker)
+        yield self._trips(self._costs.trips.statement)
+        yield from self._served(statement)
+
+    def _served(self, statement: Statement) -> Steps:
+        width = self._setting.widths[2]
+        log = statement.log_bytes
+        if statement.alone:
+            yield Compute(SERVER, statement.alone, width, log)
+        yield Compute(SERVER, statement.shared, max(width, MOST_PARALLEL))
+
+
+def _alone(step: Compute) -> Steps:
+    yield step
+
+
+@dataclass(frozen=True, slots=True)
+class Prediction:
+    """``seconds`` of the whole run; ``phases``: when each was over; ``used``: core seconds by
+    place."""
+
+    seconds: float
+    phases: dict[str, float]
+    used: dict[str, float]
+
+
+def predict(costs: Costs, setting: Setting) -> Prediction:
+    run = _Run(costs, setting)
+    run.engine.start(run.story())
+    seconds = run.engine.run()
+    return Prediction(seconds, run.phases, dict(run.engine.used))
+
+
+def _without_trips(costs: Costs, setting: Setting) -> tuple[Costs, Setting]:
+    return costs, replace(setting, latency=0.0)
+
+
+def _without_coordinator(costs: Costs, setting: Setting) -> tuple[Costs, Setting]:
+    return replace(costs, fixed=replace(costs.fixed, between=0.0)), setting
+
+
+def _without_start(costs: Costs, setting: Setting) -> tuple[Costs, Setting]:
+    fixed = replace(
+        costs.fixed, begin=0.0, spawn=0.0, load=0.0, retire=0.0, end=0.0, warm=Flow(0.0, 0.0)
+    )
+    return replace(costs, fixed=fixed), setting
+
+
+def _wide(which: int, costs: Costs, setting: Setting) -> tuple[Costs, Setting]:
+    widths = list(setting.widths)
+    widths[which] = _PLENTY
+    return costs, replace(setting, widths=(widths[0], widths[1], widths[2]))
+
+
+def _with_cores(costs: Costs, setting: Setting) -> tuple[Costs, Setting]:
+    there = setting.cores if setting.server_cores is None else setting.server_cores
+    return costs, replace(setting, cores=_PLENTY, server_cores=there)
+
+
+def _with_server_cores(costs: Costs, setting: Setting) -> tuple[Costs, Setting]:
+    return costs, replace(setting, server_cores=_PLENTY)
+
+
+def _with_workers(costs: Costs, setting: Setting) -> tuple[Costs, Setting]:
+    return costs, replace(setting, workers=2 * setting.workers)
+
+
+def _with_log(costs: Costs, setting: Setting) -> tuple[Costs, Setting]:
+    return replace(costs, log_bandwidth=float("inf")), setting
+
+
+def _with_ranges(costs: Costs, setting: Setting) -> tuple[Costs, Setting]:
+    return costs, replace(setting, finer=8.0)
+
+
+# What could bind, and the same run without that limit.
+LIFTED: dict[str, Callable[[Costs, Setting], tuple[Costs, Setting]]] = {
+    "client cores": _with_cores,
+    "server cores": _with_server_cores,
+    "one thread a worker": partial(_wide, 0),
+    "one server process a range": partial(_wide, 1),
+    "one server process a key": partial(_wide, 2),
+    "server log": _with_log,
+    "round trips": _without_trips,
+    "coordinator": _without_coordinator,
+    "start and end of processes": _without_start,
+    "few ranges": _with_ranges,
+    "as many workers as cores": _with_workers,
+}
+
+
+def bindings(costs: Costs, setting: Setting) -> dict[str, float]:
+    """By how much of its time a run would be shorter without each limit, the most first. The shares
+    do not add up: where two bind together, lifting one shows the other."""
+    whole = predict(costs, setting).seconds
+    gains = {}
+    for name, lift in LIFTED.items():
+        if name == "server cores" and not setting.apart:
+            continue
+        gains[name] = 1 - predict(*lift(costs, setting)).seconds / whole
+    return dict(sorted(gains.items(), key=lambda item: -item[1]))
