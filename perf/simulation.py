@@ -7,8 +7,9 @@
 Every kind of job of the whole job SQLite → PostgreSQL is measured once, with one worker
 (`simulation_probe.py`, `simulation_costs.py`); then the product's own queue hands the jobs to
 workers that exist in simulated time alone (`simulation_model.py`, `simulation_engine.py`). Prints
-JSON lines, each figure with its kind: "predicted", or "validation" beside a measured one, with the
-error; and a table for people on standard error.
+JSON lines, each figure with its kind: "predicted", "predicted if" the product did something
+otherwise, or "validation" beside a measured one, with the error; and a table for people on standard
+error.
 
 What it knows: cores shared fairly by runnable processes, of one machine or of two; that a worker
 and its server session take turns, as far as they were seen to; statements that PostgreSQL gives to
@@ -35,12 +36,24 @@ import sys
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
+from itertools import product
 from pathlib import Path
 from typing import Any
 
 from perf.paired import emit
-from perf.simulation_costs import Costs, Record, fixed_of, table_costs, trips_of, warm_up
-from perf.simulation_model import Setting, bindings, predict
+from perf.simulation_costs import (
+    Costs,
+    Record,
+    fixed_of,
+    median_marks,
+    median_records,
+    overlaps_of,
+    table_costs,
+    trips_of,
+    warm_up,
+)
+from perf.simulation_limits import bindings, changes
+from perf.simulation_model import Setting, predict
 
 CORES = (1, 2, 4, 16, 64)
 LATENCIES = (0.0, 0.001, 0.020)
@@ -62,17 +75,25 @@ def load_records(folder: Path) -> tuple[list[Record], list[Record]]:
 def load_costs(folder: Path) -> Costs:
     """Of what `simulation_measure costs` and `trips` have left in the folder."""
     setup = json.loads((folder / "setup.json").read_text())
-    marks, (ready, *jobs) = load_records(folder / "0")
+    rounds = sorted(folder.glob("[0-9]*"))
+    loaded = [load_records(one) for one in rounds]
+    ready, *jobs = median_records([jobs for _, jobs in loaded])
+    marks = median_marks([marks for marks, _ in loaded])
+    runs = [run for one in rounds for run in json.loads((one / "plain.json").read_text())]
+    alone = [run for run in runs if run["workers"] == 1]
+    outside = statistics.median(run["seconds"] - run["timings"]["total"] for run in alone)
+    between = statistics.median(run["gap"] for run in alone)
     warm = warm_up(jobs)
     costs = Costs(
         table_costs(jobs, setup["sizes"], warm),
-        fixed_of(marks, ready, setup["outside"], setup["gap"], warm),
+        fixed_of(marks, ready, outside, between, warm),
         log_bandwidth=setup["log_bandwidth"],
     )
     if (folder / "turns.jsonl").exists():
         marks, (_, *jobs) = load_records(folder / "trips")
         turns = [json.loads(line) for line in (folder / "turns.jsonl").read_text().splitlines()]
-        costs = replace(costs, trips=trips_of(jobs, marks, turns))
+        trips, by_tcp = trips_of(jobs, marks, turns), overlaps_of(jobs)
+        costs = replace(costs, trips=trips, by_tcp=by_tcp)
     return costs
 
 
@@ -85,6 +106,7 @@ class Validation:
 
     source: str
     workers: int
+    by_tcp: bool
     latency: float
     runs: int
     measured_seconds: float
@@ -98,21 +120,23 @@ class Validation:
 
 def validate(costs: Costs, runs: Iterable[dict[str, Any]], cores: float) -> Iterator[Validation]:
     """By number of workers and latency. ``runs`` are those of `simulation_measure runs`."""
-    groups: dict[tuple[str, int, float], list[dict[str, Any]]] = defaultdict(list)
+    groups: dict[tuple[str, int, bool, float], list[dict[str, Any]]] = defaultdict(list)
     for run in runs:
-        groups[run["source"], run["workers"], run.get("latency", 0.0)].append(run)
-    for (source, workers, latency), found in sorted(groups.items()):
+        tcp = "latency" in run
+        groups[run["source"], run["workers"], tcp, run.get("latency", 0.0)].append(run)
+    for (source, workers, tcp, latency), found in sorted(groups.items()):
         seconds = [run["seconds"] for run in found]
         middle = statistics.median(seconds)
         taken = statistics.median(
             (run["foreign_cpu"] + run["stolen"]) / run["seconds"] for run in found
         )
-        setting = Setting(cores - max(0.0, taken), workers, latency)
+        setting = Setting(cores - max(0.0, taken), workers, latency, tcp=tcp)
         proxy = sum(run.get("proxy", {}).get("cpu", 0.0) for run in found) / len(found)
         predicted = predict(_with_proxy(costs, proxy), setting).seconds
         yield Validation(
             source,
             workers,
+            tcp,
             latency,
             len(found),
             middle,
@@ -163,7 +187,7 @@ def predictions(
     rows = sum(table.rows for table in costs.tables)
     for latency in latencies:
         for number in cores:
-            setting = Setting(number, number, latency, apart=latency > 0)
+            setting = Setting(number, number, latency, apart=latency > 0, tcp=latency > 0)
             found = predict(costs, setting)
             gains = {k: v for k, v in bindings(costs, setting).items() if v >= _BINDS}
             yield Predicted(
@@ -206,21 +230,28 @@ def main() -> None:
     options = parser.parse_args()
     costs = load_costs(options.costs)
     emit("costs", asdict(costs))
+    validations: list[Validation] = []
     if options.runs:
         runs = [json.loads(line) for line in options.runs.read_text().splitlines()]
         measured = [run for run in runs if run["kind"] == "measured"]
-        for validation in validate(costs, measured, options.measured_on):
-            emit("validation", asdict(validation))
+        validations += validate(costs, measured, options.measured_on)
+    for validation in validations:
+        emit("validation", asdict(validation))
     found = []
     for factor in options.factor:
         for predicted in predictions(costs.times(factor), options.cores, options.latency):
             emit("predicted", asdict(predicted))
             found.append(predicted)
+    for cores, latency in product(options.cores, options.latency):
+        setting = Setting(cores, cores, latency, apart=latency > 0, tcp=latency > 0)
+        described = {"cores": cores, "latency": latency, "factor": options.factor[-1]}
+        scaled = costs.times(options.factor[-1])
+        emit("predicted if", described | {"predicted_seconds": changes(scaled, setting)})
     print(table(found), file=sys.stderr)
     if options.plot:
         from perf.simulation_plot import draw
 
-        draw(found, options.plot)
+        draw(found, validations, options.plot)
 
 
 if __name__ == "__main__":

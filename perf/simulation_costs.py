@@ -20,6 +20,7 @@ SOURCE_RANGE_BYTES = 24 << 20
 TARGET_RANGE_PAGES = 8_192
 BATCH_BYTES = 8 << 20
 PAGE_BYTES = 8_192
+_FEWEST_CYCLES, _MOST_CYCLES = 3, 12
 # Processes that PostgreSQL puts to one statement at most, as it comes: the session's own and two
 # helpers (max_parallel_maintenance_workers, max_parallel_workers_per_gather).
 MOST_PARALLEL = 3
@@ -126,13 +127,13 @@ class Fixed:
     warm: Flow
     finish: float
     retire: float
-    end: float
 
 
 @dataclass(frozen=True, slots=True)
 class Trips:
     """Round trips to the server: of a worker for its sessions and for each job, and of the
-    coordinator before, for each table that is read back, and after."""
+    coordinator before it starts workers, before the first job, for each table that is read back,
+    and after."""
 
     open_loading: float = 0.0
     open_reading: float = 0.0
@@ -140,16 +141,29 @@ class Trips:
     statement: float = 0.0
     verify: float = 0.0
     count: float = 0.0
+    begin: float = 0.0
     prepare: float = 0.0
     read_back: float = 0.0
     finish: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
+class Overlaps:
+    """What a worker and its session do at once where they are connected by TCP, which has room for
+    megabytes under way; a Unix socket has room for a fifth of one, and they take turns."""
+
+    copy: float
+    verify: float
+
+
+@dataclass(frozen=True, slots=True)
 class Costs:
+    """``log_bandwidth`` is in bytes a second."""
+
     tables: tuple[TableCosts, ...]
     fixed: Fixed
     trips: Trips = field(default_factory=Trips)
+    by_tcp: Overlaps | None = None
     log_bandwidth: float = float("inf")
 
     def times(self, factor: float) -> Costs:
@@ -159,13 +173,32 @@ class Costs:
 Record = Mapping[str, Any]
 
 
+def cycles_of(size: float) -> int:
+    """In how many batches a job of so many bytes is looked at. Few at least, since drivers begin to
+    work before a batch is whole, and few at most: more give no other figures."""
+    return min(_MOST_CYCLES, max(_FEWEST_CYCLES, round(size / BATCH_BYTES)))
+
+
+def overlaps_of(jobs: Sequence[Record]) -> Overlaps:
+    """Of a run by TCP: of the table that is copied first, without the job that warms the worker
+    up."""
+    first = next(job for job in jobs if job["job"] == "copy_range")
+    largest = [job for job in jobs if _table(job) == _table(first)]
+    copies = [job for job in largest if job["job"] == "copy_range"]
+    digests = [job for job in largest if job["job"] == "digest_range"]
+    return Overlaps(flow_of(copies[1:] or copies).overlap, flow_of(digests).overlap)
+
+
 def flow_of(records: Sequence[Record]) -> Flow:
     """Of jobs that ran alone, each on cores that were free: what was over of their seconds together
     is what they did at once."""
     client, server = _sum(records, "client"), _sum(records, "sessions")
     seconds = sum(r["ended"] - r["began"] - r["queued"] for r in records)
     shorter = min(client, server)
-    overlap = (client + server - seconds) / shorter if shorter else 0.0
+    # Nothing runs beside what the last batch is taken in.
+    cycles = cycles_of(_sum(records, "bytes") / max(1, len(records)))
+    beside = shorter * (1 - 1 / cycles)
+    overlap = (client + server - seconds) / beside if beside else 0.0
     return Flow(
         client,
         server,
@@ -269,14 +302,14 @@ def warm_up(jobs: Sequence[Record]) -> Flow:
 def fixed_of(
     marks: Sequence[Record], ready: Record, outside: float, between: float, warm: Flow
 ) -> Fixed:
-    """``marks`` are the coordinator's, ``outside`` the seconds of the process that its own marks do
-    not cover, ``between`` those from one job to the next, of a run without the probe."""
+    """``marks`` are the coordinator's. ``outside`` are a run's seconds before and after those that
+    its report counts, and ``between`` those from one job to the next, without the probe."""
     at: dict[str, float] = {}
     for mark in marks:
         at.setdefault(mark["mark"], mark["at"])
     last = max(mark["at"] for mark in marks if mark["mark"] == "ran")
     return Fixed(
-        begin=at["start workers"] - at["began"] + outside,
+        begin=outside + at["start workers"] - at["clock"],
         spawn=at["workers started"] - at["start workers"],
         load=ready["cpu"],
         prepare=at["run"] - at["workers started"],
@@ -284,8 +317,35 @@ def fixed_of(
         warm=warm,
         finish=at["shut down"] - last,
         retire=at["were shut down"] - at["shut down"],
-        end=at["ended"] - at["were shut down"],
     )
+
+
+def median_records(rounds: Sequence[Sequence[Record]]) -> list[Record]:
+    """Of the same records of several runs: numbers are their medians, and a job's times keep its
+    length. Raises ValueError where the runs had different records."""
+    found: list[Record] = []
+    for same in zip(*rounds, strict=True):
+        record = dict(same[0])
+        for key in ("client", "sessions", "own", "queued", "log", "cpu"):
+            if key in record:
+                record[key] = statistics.median(r[key] for r in same)
+        if "ended" in record:
+            length = statistics.median(r["ended"] - r["began"] for r in same)
+            record["ended"] = record["began"] + length
+        found.append(record)
+    return found
+
+
+def median_marks(rounds: Sequence[Sequence[Record]]) -> list[Record]:
+    """The coordinator's marks, each at its median time after the mark before it."""
+    found: list[Record] = []
+    at = 0.0
+    for number, same in enumerate(zip(*rounds, strict=True)):
+        if number:
+            before = [marks[number - 1]["at"] for marks in rounds]
+            at += statistics.median(r["at"] - b for r, b in zip(same, before, strict=True))
+        found.append(dict(same[0]) | {"at": at})
+    return found
 
 
 def trips_of(
@@ -309,7 +369,9 @@ def trips_of(
 
     runs = [mark["at"] for mark in marks if mark["mark"] == "run"]
     ends = [mark["at"] for mark in marks if mark["mark"] == "ran"]
-    before = sum(at < runs[0] for at in times)
+    started = next(mark["at"] for mark in marks if mark["mark"] == "start workers")
+    begin = sum(at < started for at in times)
+    before = sum(started <= at < runs[0] for at in times)
     after = sum(at >= ends[0] for at in times) - sum(
         n for n, job in zip(within, jobs, strict=True) if job["began"] >= ends[0]
     )
@@ -324,6 +386,7 @@ def trips_of(
         statement=usual("run_statements"),
         verify=usual("digest_range"),
         count=usual("count_rows"),
+        begin=float(begin),
         prepare=float(before),
         read_back=inside / tables,
         finish=float(after),

@@ -4,7 +4,7 @@
     python -m perf.simulation_measure trips FILE.sqlite FOLDER          (the same, through a proxy)
     python -m perf.simulation_measure runs  FILE.sqlite --workers 1 2 3 [--latency 0.02]
 
-`costs` keeps the probe's files in FOLDER; `runs` prints JSON lines, one a run, timed from outside.
+`costs` keeps the probe's files in FOLDER, beside runs without it; `runs` prints JSON lines, one a run, timed from outside.
 Both with the report "verified", or not at all.
 """
 
@@ -14,7 +14,6 @@ import argparse
 import json
 import os
 import shutil
-import statistics
 import subprocess
 import sys
 import tempfile
@@ -26,7 +25,6 @@ from typing import Any
 
 from perf.paired import ROOT, NotVerifiedError, client_cpu_seconds, emit, product_command, setup
 from perf.servers import Server, running
-from perf.simulation import load_records
 
 from tableferry.addresses import SqliteFile
 from tableferry.dialects import dialect_of
@@ -89,9 +87,8 @@ def median_gap(timeline: list[dict[str, Any]]) -> float:
     return sorted(gaps)[len(gaps) // 2] if gaps else 0.0
 
 
-def probed(sqlite: Path, server: Server, folder: Path, address: str = "") -> float:
-    """One run with one worker and the probe, whose files are left in the folder. Answers the
-    seconds before the coordinator's first mark and after its last."""
+def probed(sqlite: Path, server: Server, folder: Path, address: str = "") -> None:
+    """One run with one worker and the probe, whose files are left in the folder."""
     folder.mkdir(parents=True, exist_ok=True)
     for file in folder.iterdir():
         file.unlink()
@@ -102,7 +99,6 @@ def probed(sqlite: Path, server: Server, folder: Path, address: str = "") -> flo
     arguments = [*command[command.index("database") :], "--workers", "1", "--quiet"]
     probe = [sys.executable, "-m", "perf.simulation_probe", str(folder), str(server.pid), url, "--"]
     paths = [str(ROOT), str(ROOT / "src")]
-    began = time.perf_counter()
     done = subprocess.run(
         [*probe, *arguments, "--report", str(report)],
         cwd=ROOT,
@@ -111,10 +107,7 @@ def probed(sqlite: Path, server: Server, folder: Path, address: str = "") -> flo
         text=True,
         check=False,
     )
-    seconds = time.perf_counter() - began
     _verified(report, done)
-    marks, _ = load_records(folder)
-    return float(seconds - (marks[-1]["at"] - marks[0]["at"]))
 
 
 def sizes(sqlite: Path) -> dict[str, int]:
@@ -139,16 +132,21 @@ def log_bandwidth(folder: Path) -> float:
 
 
 def measure_costs(options: argparse.Namespace) -> None:
+    """Rounds of a run with the probe and one with each number of workers without, by turns: the
+    machine is never as fast as it was a minute ago."""
     sqlite = options.sqlite.resolve()
     with running("15") as server:
-        described = setup(server, sqlite)
-        outside = []
-        for number in range(options.rounds):
-            outside.append(probed(sqlite, server, options.folder / str(number)))
+        described = setup(server, sqlite) | {"sizes": sizes(sqlite)}
+        for _ in range(options.warmups):
+            plain(sqlite, server.fresh_database(), 2)
+        for _ in range(options.rounds):
+            folder = options.folder / str(len(list(options.folder.glob("[0-9]*"))))
+            probed(sqlite, server, folder)
+            runs = [{"workers": n} | _run(server, sqlite, n, None) for n in options.workers]
+            (folder / "plain.json").write_text(json.dumps(runs, indent=1))
+            for run in runs:
+                emit("measured", {"source": sqlite.name} | run)
         described["log_bandwidth"] = log_bandwidth(options.folder)
-        described["gap"] = plain(sqlite, server.fresh_database(), 1)["gap"]
-    described["sizes"] = sizes(sqlite)
-    described["outside"] = statistics.median(outside)
     (options.folder / "setup.json").write_text(json.dumps(described, indent=1))
 
 
@@ -203,7 +201,9 @@ def main() -> None:
     costs = commands.add_parser("costs", help="what each job costs, by a probe")
     costs.add_argument("sqlite", type=Path)
     costs.add_argument("folder", type=Path)
-    costs.add_argument("--rounds", type=int, default=2)
+    costs.add_argument("--rounds", type=int, default=3)
+    costs.add_argument("--warmups", type=int, default=1, help="unmeasured runs before")
+    costs.add_argument("--workers", type=int, nargs="+", default=[1, 2, 3], help="of other runs")
     costs.set_defaults(command=measure_costs)
     trips = commands.add_parser("trips", help="when a run waits for the server's answer")
     trips.add_argument("sqlite", type=Path)

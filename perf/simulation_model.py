@@ -11,27 +11,23 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Executor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 from perf.simulation_costs import (
-    BATCH_BYTES,
     MOST_PARALLEL,
     Costs,
     Flow,
     Statement,
     TableCosts,
+    cycles_of,
 )
 from perf.simulation_engine import Await, Compute, Delay, Engine, Event, Steps, pipeline
 
 from tableferry.jobs import Jobs, Urgency
 
 CLIENT, SERVER = "client", "server"
-# Batches of a job that are told apart: more make no other figures, and more work.
-_MOST_CYCLES = 12
-# What is lifted of a limit that is asked to bind no more.
-_PLENTY = 1e6
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,10 +40,20 @@ class Setting:
     workers: int
     latency: float = 0.0
     apart: bool = False
+    # By a Unix socket, or by TCP.
+    tcp: bool = False
     widths: tuple[float, float, float] = (1.0, 1.0, 1.0)
     server_cores: float | None = None
     # How many times as many ranges as the product cuts.
     finer: float = 1.0
+    # As the product could do it, and does not.
+    read_back_beside_keys: bool = False
+    ends_workers_at_once: bool = False
+
+    @property
+    def there(self) -> float:
+        """Cores of the server's machine."""
+        return self.cores if self.server_cores is None else self.server_cores
 
 
 @dataclass
@@ -104,8 +110,7 @@ class _Run:
     def __init__(self, costs: Costs, setting: Setting) -> None:
         self._costs, self._setting = costs, setting
         machines = {CLIENT: "client", SERVER: "server" if setting.apart else "client"}
-        there = setting.cores if setting.server_cores is None else setting.server_cores
-        cores = {"client": setting.cores, "server": there}
+        cores = {"client": setting.cores, "server": setting.there}
         self.engine = Engine(machines, cores, costs.log_bandwidth)
         self._workers = [_Worker(Event()) for _ in range(setting.workers)]
         self._jobs = SimulatedJobs(self.engine, self._workers, costs.fixed.between, setting.latency)
@@ -114,6 +119,7 @@ class _Run:
     def story(self) -> Steps:
         fixed, trips, latency = self._costs.fixed, self._costs.trips, self._setting.latency
         yield Compute(CLIENT, fixed.begin)
+        yield Delay(trips.begin * latency)
         for worker in self._workers:
             yield Compute(CLIENT, fixed.spawn)
             self.engine.start(self._loaded(worker))
@@ -130,9 +136,8 @@ class _Run:
         yield Compute(CLIENT, fixed.finish)
         yield Delay(trips.finish * latency)
         self._mark("finished")
-        for _ in self._workers:
+        for _ in self._workers[:1] if self._setting.ends_workers_at_once else self._workers:
             yield Compute(CLIENT, fixed.retire)
-        yield Compute(CLIENT, fixed.end)
         self._mark("ended")
 
     def _mark(self, name: str) -> None:
@@ -168,6 +173,9 @@ class _Run:
             self._add(table, partial(self._copied, table, ranges), Urgency.COPY, copied)
 
     def _key(self, table: TableCosts, number: int) -> None:
+        beside = self._setting.read_back_beside_keys
+        if beside and number == 0:
+            self._read_back(table)
         if number < len(table.keys):
             task = partial(self._state, table.keys[number])
             self._add(table, task, Urgency.KEYS, lambda: self._key(table, number + 1))
@@ -175,6 +183,10 @@ class _Run:
         self._mark("keys")
         for index in table.indexes:
             self._add(table, partial(self._state, index), Urgency.INDEX)
+        if not beside:
+            self._read_back(table)
+
+    def _read_back(self, table: TableCosts) -> None:
         self._jobs.trips += self._costs.trips.read_back
         ranges = self._finer(table.target_ranges)
         for _ in range(ranges):
@@ -217,10 +229,13 @@ class _Run:
             CLIENT: Compute(CLIENT, flow.client / ranges, client),
             SERVER: Compute(SERVER, flow.server / ranges, server, log),
         }
-        cycles = min(_MOST_CYCLES, max(1, round(flow.bytes / ranges / BATCH_BYTES)))
+        cycles = cycles_of(flow.bytes / ranges)
+        overlap = flow.overlap
+        if self._setting.tcp and (far := self._costs.by_tcp) is not None:
+            overlap = far.copy if order[0] == CLIENT else far.verify
         self.engine.start(_alone(Compute(SERVER, flow.own / ranges)))
         first, second = (work[place] for place in order)
-        yield from pipeline(self.engine, first, second, cycles, flow.overlap)
+        yield from pipeline(self.engine, first, second, cycles, overlap)
 
     def _counted(self, table: TableCosts, _: _Worker) -> Steps:
         yield Compute(CLIENT, table.count, self._setting.widths[0])
@@ -262,73 +277,3 @@ def predict(costs: Costs, setting: Setting) -> Prediction:
     run.engine.start(run.story())
     seconds = run.engine.run()
     return Prediction(seconds, run.phases, dict(run.engine.used))
-
-
-def _without_trips(costs: Costs, setting: Setting) -> tuple[Costs, Setting]:
-    return costs, replace(setting, latency=0.0)
-
-
-def _without_coordinator(costs: Costs, setting: Setting) -> tuple[Costs, Setting]:
-    return replace(costs, fixed=replace(costs.fixed, between=0.0)), setting
-
-
-def _without_start(costs: Costs, setting: Setting) -> tuple[Costs, Setting]:
-    fixed = replace(
-        costs.fixed, begin=0.0, spawn=0.0, load=0.0, retire=0.0, end=0.0, warm=Flow(0.0, 0.0)
-    )
-    return replace(costs, fixed=fixed), setting
-
-
-def _wide(which: int, costs: Costs, setting: Setting) -> tuple[Costs, Setting]:
-    widths = list(setting.widths)
-    widths[which] = _PLENTY
-    return costs, replace(setting, widths=(widths[0], widths[1], widths[2]))
-
-
-def _with_cores(costs: Costs, setting: Setting) -> tuple[Costs, Setting]:
-    there = setting.cores if setting.server_cores is None else setting.server_cores
-    return costs, replace(setting, cores=_PLENTY, server_cores=there)
-
-
-def _with_server_cores(costs: Costs, setting: Setting) -> tuple[Costs, Setting]:
-    return costs, replace(setting, server_cores=_PLENTY)
-
-
-def _with_workers(costs: Costs, setting: Setting) -> tuple[Costs, Setting]:
-    return costs, replace(setting, workers=2 * setting.workers)
-
-
-def _with_log(costs: Costs, setting: Setting) -> tuple[Costs, Setting]:
-    return replace(costs, log_bandwidth=float("inf")), setting
-
-
-def _with_ranges(costs: Costs, setting: Setting) -> tuple[Costs, Setting]:
-    return costs, replace(setting, finer=8.0)
-
-
-# What could bind, and the same run without that limit.
-LIFTED: dict[str, Callable[[Costs, Setting], tuple[Costs, Setting]]] = {
-    "client cores": _with_cores,
-    "server cores": _with_server_cores,
-    "one thread a worker": partial(_wide, 0),
-    "one server process a range": partial(_wide, 1),
-    "one server process a key": partial(_wide, 2),
-    "server log": _with_log,
-    "round trips": _without_trips,
-    "coordinator": _without_coordinator,
-    "start and end of processes": _without_start,
-    "few ranges": _with_ranges,
-    "as many workers as cores": _with_workers,
-}
-
-
-def bindings(costs: Costs, setting: Setting) -> dict[str, float]:
-    """By how much of its time a run would be shorter without each limit, the most first. The shares
-    do not add up: where two bind together, lifting one shows the other."""
-    whole = predict(costs, setting).seconds
-    gains = {}
-    for name, lift in LIFTED.items():
-        if name == "server cores" and not setting.apart:
-            continue
-        gains[name] = 1 - predict(*lift(costs, setting)).seconds / whole
-    return dict(sorted(gains.items(), key=lambda item: -item[1]))

@@ -129,7 +129,7 @@ def main() -> None:
     assert dashes == "--"
     os.environ[FOLDER], os.environ[SERVER], os.environ[URL] = folder, pid, url
     note({"mark": "began"})
-    from tableferry import cli, running
+    from tableferry import cli, migration, running
     from tableferry.executors import ProcessExecutor
     from tableferry.jobs import Jobs
 
@@ -144,6 +144,10 @@ def main() -> None:
             super().shutdown(wait, cancel_futures=cancel_futures)
             note({"mark": "were shut down"})
 
+    def clock() -> running.Clock:
+        note({"mark": "clock"})
+        return running.Clock()
+
     whole = Jobs.run
 
     def run(jobs: Jobs) -> None:
@@ -153,6 +157,7 @@ def main() -> None:
 
     # mypy is right that nobody should; this is a probe.
     setattr(running, "ProcessExecutor", Probed)  # noqa: B010
+    setattr(migration, "Clock", clock)  # noqa: B010
     setattr(Jobs, "run", run)  # noqa: B010
     sys.argv = ["migrate", *arguments]
     try:
