@@ -183,18 +183,28 @@ def _share_cores(running: list[_Running], cores: float) -> None:
         r.rate = r.step.width * part
 
 
-def pipeline(engine: Engine, first: Compute, second: Compute, cycles: int, overlap: float) -> Steps:
+def pipeline(
+    engine: Engine,
+    first: Compute,
+    second: Compute,
+    cycles: int,
+    overlap: float,
+    phase: float = 1.0,
+) -> Steps:
     """What one makes and another takes, batch by batch, with little room between them.
 
     ``first`` and ``second`` are the work of all cycles. Of each cycle's ``second``, a part runs
     while the next cycle's ``first`` does: ``overlap`` (0 to 1) of the shorter of the two. During
-    the rest the first waits, since what it sends no longer fits between them.
+    the rest the first waits, since what it sends no longer fits between them. ``phase``: which part
+    of a cycle the first one is, where the rest of it comes last. Pipelines with one phase would
+    want the same cores at the same moments for good, since nothing here happens by chance.
     """
-    make, take = _part(first, 1 / cycles), _part(second, 1 / cycles)
-    beside = overlap * min(make.seconds, take.seconds)
-    late = beside / take.seconds if take.seconds else 0.0
+    parts = [phase, *[1.0] * (cycles - 1), *([1.0 - phase] if phase < 1.0 else [])]
     behind: Event | None = None
-    for _ in range(cycles):
+    for part in parts:
+        make, take = _part(first, part / cycles), _part(second, part / cycles)
+        beside = overlap * min(make.seconds, take.seconds)
+        late = beside / take.seconds if take.seconds else 0.0
         yield make
         if behind is not None:
             yield Await(behind)

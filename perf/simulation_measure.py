@@ -4,8 +4,8 @@
     python -m perf.simulation_measure trips FILE.sqlite FOLDER          (the same, through a proxy)
     python -m perf.simulation_measure runs  FILE.sqlite --workers 1 2 3 [--latency 0.02]
 
-`costs` keeps the probe's files in FOLDER, beside runs without it; `runs` prints JSON lines, one a run, timed from outside.
-Both with the report "verified", or not at all.
+`costs` keeps the probe's files in FOLDER, beside runs without it; `runs` prints JSON lines, one a
+run, timed from outside. Both with the report "verified", or not at all.
 """
 
 from __future__ import annotations

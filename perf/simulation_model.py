@@ -28,6 +28,7 @@ from perf.simulation_engine import Await, Compute, Delay, Engine, Event, Steps, 
 from tableferry.jobs import Jobs, Urgency
 
 CLIENT, SERVER = "client", "server"
+_GOLDEN = (5**0.5 - 1) / 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +116,7 @@ class _Run:
         self._workers = [_Worker(Event()) for _ in range(setting.workers)]
         self._jobs = SimulatedJobs(self.engine, self._workers, costs.fixed.between, setting.latency)
         self.phases: dict[str, float] = {}
+        self._flows = 0
 
     def story(self) -> Steps:
         fixed, trips, latency = self._costs.fixed, self._costs.trips, self._setting.latency
@@ -235,7 +237,12 @@ class _Run:
             overlap = far.copy if order[0] == CLIENT else far.verify
         self.engine.start(_alone(Compute(SERVER, flow.own / ranges)))
         first, second = (work[place] for place in order)
-        yield from pipeline(self.engine, first, second, cycles, overlap)
+        yield from pipeline(self.engine, first, second, cycles, overlap, self._phase())
+
+    def _phase(self) -> float:
+        """Spread evenly, and never the same twice: multiples of the golden ratio."""
+        self._flows += 1
+        return 1.0 - self._flows * _GOLDEN % 1.0
 
     def _counted(self, table: TableCosts, _: _Worker) -> Steps:
         yield Compute(CLIENT, table.count, self._setting.widths[0])

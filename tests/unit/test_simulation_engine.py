@@ -93,6 +93,19 @@ def test_a_pipeline_with_and_without_overlap(overlap: float, cores: int, seconds
     assert made.run() == pytest.approx(seconds)
 
 
+def test_pipelines_of_different_phases_use_both_places_at_once() -> None:
+    def seconds(*phases: float) -> float:
+        made = Engine({"client": "a", "server": "b"}, {"a": 1, "b": 1})
+        for phase in phases:
+            first, second = Compute("client", 5), Compute("server", 5)
+            made.start(pipeline(made, first, second, 10, 0.0, phase))
+        return made.run()
+
+    assert seconds(1.0, 1.0) == pytest.approx(20)
+    assert seconds(1.0, 0.5) < 17
+    assert seconds(0.3) == pytest.approx(10)
+
+
 @given(
     st.lists(st.tuples(st.floats(0.01, 10), st.integers(1, 3)), min_size=1, max_size=8),
     st.integers(1, 8),
