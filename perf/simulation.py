@@ -49,6 +49,7 @@ from perf.simulation_costs import (
     median_records,
     overlaps_of,
     table_costs,
+    table_costs_to_sqlite,
     trips_of,
     warm_up,
 )
@@ -84,9 +85,15 @@ def load_costs(folder: Path) -> Costs:
     outside = statistics.median(run["seconds"] - run["timings"]["total"] for run in alone)
     between = statistics.median(run["gap"] for run in alone)
     warm = warm_up(jobs)
+    back = setup.get("back", False)
+    if back:
+        tables = table_costs_to_sqlite(jobs, setup["pages"], warm)
+    else:
+        tables = table_costs(jobs, setup["sizes"], warm)
     costs = Costs(
-        table_costs(jobs, setup["sizes"], warm),
+        tables,
         fixed_of(marks, ready, outside, between, warm),
+        to_sqlite=back,
         log_bandwidth=setup["log_bandwidth"],
     )
     if (folder / "turns.jsonl").exists():

@@ -12,7 +12,14 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 # Tasks of the product that the probe watches, by their names in tableferry.tasks.
-KINDS = ("copy_range", "digest_range", "count_rows", "run_statements", "find_rows")
+KINDS = (
+    "copy_range",
+    "gather_range",
+    "digest_range",
+    "count_rows",
+    "run_statements",
+    "find_rows",
+)
 
 # How the product cuts tables, which dialects/*/session.py decide: bytes of a SQLite table to a
 # range, pages of a PostgreSQL table to one, and bytes to a batch of either.
@@ -52,7 +59,8 @@ class Statement:
 
 @dataclass(frozen=True, slots=True)
 class TableCosts:
-    """``size`` is what the table takes in the source, in bytes."""
+    """``size`` is what the table takes in SQLite, in bytes, or what its values do where the file is
+    yet to be written."""
 
     name: str
     rows: float
@@ -64,16 +72,17 @@ class TableCosts:
     target_count: Statement
     statistics: Statement
     indexes: tuple[Statement, ...] = ()
-    # In the target.
+    # In PostgreSQL, whichever side it is.
     pages: float = 0.0
+    # Bringing what was written apart into a SQLite file; the client's seconds.
+    gather: float = 0.0
 
     @property
-    def source_ranges(self) -> int:
+    def ranges_of_sqlite(self) -> int:
         return max(1, int(self.size // SOURCE_RANGE_BYTES))
 
     @property
-    def target_ranges(self) -> int:
-        """By the rule that cuts a table of PostgreSQL."""
+    def ranges_of_postgresql(self) -> int:
         last = int(self.pages) - TARGET_RANGE_PAGES // 2
         bounds = range(TARGET_RANGE_PAGES, last, TARGET_RANGE_PAGES)
         return 1 + len(bounds)
@@ -92,6 +101,7 @@ class TableCosts:
             verify=_flow_times(self.verify, factor),
             target_count=_statement_times(self.target_count, factor),
             pages=self.pages * factor,
+            gather=self.gather * factor,
         )
 
 
@@ -158,12 +168,13 @@ class Overlaps:
 
 @dataclass(frozen=True, slots=True)
 class Costs:
-    """``log_bandwidth`` is in bytes a second."""
+    """``log_bandwidth`` is in bytes a second. ``to_sqlite``: the server is the source."""
 
     tables: tuple[TableCosts, ...]
     fixed: Fixed
     trips: Trips = field(default_factory=Trips)
     by_tcp: Overlaps | None = None
+    to_sqlite: bool = False
     log_bandwidth: float = float("inf")
 
     def times(self, factor: float) -> Costs:
@@ -224,6 +235,44 @@ def _sum(records: Iterable[Record], key: str) -> float:
     return float(sum(record[key] for record in records))
 
 
+def table_costs_to_sqlite(
+    jobs: Sequence[Record], pages: Mapping[str, float], warm: Flow
+) -> tuple[TableCosts, ...]:
+    """As table_costs, of a run whose ranges were written apart. ``pages`` of tables in
+    PostgreSQL."""
+    found = []
+    for name, number in pages.items():
+        short = name.rpartition(".")[2]
+        mine = [job for job in jobs if _table(job) == short]
+        copies = [job for job in mine if job["job"] == "copy_range"]
+        copy = flow_of(copies)
+        if copies[0] is next(job for job in jobs if job["job"] == "copy_range"):
+            copy = replace(copy, client=copy.client - warm.client)
+        counts = [job for job in mine if job["job"] == "count_rows"]
+        built = [job for job in mine if job["job"] == "run_statements"]
+
+        def made(*starts: str, built: Sequence[Record] = built) -> tuple[Statement, ...]:
+            return tuple(Statement(b["client"]) for b in built if b["makes"].startswith(starts))
+
+        found.append(
+            TableCosts(
+                short,
+                _sum(copies, "rows"),
+                copy.bytes,
+                replace(copy, log_bytes=0.0),
+                _sum([c for c in counts if not _of_sqlite(c)], "sessions"),
+                made("primary key", "unique"),
+                flow_of([job for job in mine if job["job"] == "digest_range"]),
+                Statement(_sum([c for c in counts if _of_sqlite(c)], "client")),
+                made("statistics")[0],
+                made("index"),
+                pages=number,
+                gather=_sum([job for job in mine if job["job"] == "gather_range"], "client"),
+            )
+        )
+    return tuple(found)
+
+
 def table_costs(
     jobs: Sequence[Record], sizes: Mapping[str, float], warm: Flow
 ) -> tuple[TableCosts, ...]:
@@ -250,10 +299,10 @@ def table_costs(
                 _sum(copies, "rows"),
                 size,
                 copy,
-                _sum([c for c in counts if _of_source(c)], "client"),
+                _sum([c for c in counts if _of_sqlite(c)], "client"),
                 tuple(statement_of(b) for b in built if not _after_keys(b)),
                 flow_of([job for job in mine if job["job"] == "digest_range"]),
-                statement_of(next(c for c in counts if not _of_source(c))),
+                statement_of(next(c for c in counts if not _of_sqlite(c))),
                 statement_of(next(b for b in built if b["makes"] == "statistics")),
                 tuple(statement_of(b) for b in built if b["makes"].startswith("index")),
                 _pages(copy, [job for job in mine if job["job"] == "digest_range"]),
@@ -277,7 +326,7 @@ def _table(job: Record) -> str:
     return str(named).rpartition(".")[2]
 
 
-def _of_source(count: Record) -> bool:
+def _of_sqlite(count: Record) -> bool:
     return str(count["side"]).startswith("SQLite")
 
 
@@ -360,7 +409,7 @@ def trips_of(
         counts = [
             n
             for n, job in zip(within, jobs, strict=True)
-            if job["job"] in names and (not target or not _of_source(job))
+            if job["job"] in names and (not target or not _of_sqlite(job))
         ]
         return float(statistics.median(counts)) if counts else 0.0
 

@@ -20,9 +20,11 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import psycopg
 from perf.paired import ROOT, NotVerifiedError, client_cpu_seconds, emit, product_command, setup
 from perf.servers import Server, running
 
@@ -49,11 +51,37 @@ def far(server: Server, latency: float, turns: Path | None = None) -> Iterator[t
         done |= json.loads(answer)
 
 
-def plain(sqlite: Path, url: str, workers: int) -> dict[str, Any]:
+@dataclass(frozen=True, slots=True)
+class Way:
+    """From a SQLite file into an empty database, or ``back``: from a database that the file was
+    carried into before, into a new file."""
+
+    sqlite: Path
+    back: bool = False
+
+    def fill(self, server: Server) -> None:
+        """What has to be there before."""
+        if self.back:
+            command = product_command(self.sqlite, server.fresh_database())
+            subprocess.run(command, cwd=ROOT, check=True, capture_output=True)
+
+    def database(self, server: Server) -> str:
+        return server.url() if self.back else server.fresh_database()
+
+    def command(self, url: str, folder: Path) -> list[str]:
+        command = product_command(self.sqlite, url)
+        if self.back:
+            (folder / "out.sqlite").unlink(missing_ok=True)
+            ends = ["--from", url, "--to", f"sqlite://{folder / 'out.sqlite'}"]
+            command = [*command[: command.index("--from")], "--force", *ends]
+        return [*command, "--quiet"]
+
+
+def plain(way: Way, url: str, workers: int) -> dict[str, Any]:
     """Seconds of one run from outside, and its report's own."""
     with tempfile.TemporaryDirectory() as folder:
         report = Path(folder, "report.json")
-        command = [*product_command(sqlite, url), "--workers", str(workers), "--quiet"]
+        command = [*way.command(url, Path(folder)), "--workers", str(workers)]
         began = time.perf_counter()
         done = subprocess.run(
             [*command, "--report", str(report)],
@@ -87,16 +115,16 @@ def median_gap(timeline: list[dict[str, Any]]) -> float:
     return sorted(gaps)[len(gaps) // 2] if gaps else 0.0
 
 
-def probed(sqlite: Path, server: Server, folder: Path, address: str = "") -> None:
+def probed(way: Way, server: Server, folder: Path, address: str = "") -> None:
     """One run with one worker and the probe, whose files are left in the folder."""
     folder.mkdir(parents=True, exist_ok=True)
     for file in folder.iterdir():
         file.unlink()
     report = folder / "report.json"
-    url = server.fresh_database()
+    url = way.database(server)
     seen = f"postgresql://postgres@{address}/bench" if address else url
-    command = product_command(sqlite, seen)
-    arguments = [*command[command.index("database") :], "--workers", "1", "--quiet"]
+    command = way.command(seen, folder)
+    arguments = [*command[command.index("database") :], "--workers", "1"]
     probe = [sys.executable, "-m", "perf.simulation_probe", str(folder), str(server.pid), url, "--"]
     paths = [str(ROOT), str(ROOT / "src")]
     done = subprocess.run(
@@ -108,6 +136,17 @@ def probed(sqlite: Path, server: Server, folder: Path, address: str = "") -> Non
         check=False,
     )
     _verified(report, done)
+    (folder / "out.sqlite").unlink(missing_ok=True)
+
+
+def pages(url: str) -> dict[str, int]:
+    """Of each table of a database."""
+    query = (
+        "SELECT relname, pg_relation_size(oid) / 8192 FROM pg_class "
+        "WHERE relkind = 'r' AND relnamespace = 'public'::regnamespace"
+    )
+    with psycopg.connect(url) as connection:
+        return {str(name): int(number) for name, number in connection.execute(query)}
 
 
 def sizes(sqlite: Path) -> dict[str, int]:
@@ -134,55 +173,62 @@ def log_bandwidth(folder: Path) -> float:
 def measure_costs(options: argparse.Namespace) -> None:
     """Rounds of a run with the probe and one with each number of workers without, by turns: the
     machine is never as fast as it was a minute ago."""
-    sqlite = options.sqlite.resolve()
+    way = Way(options.sqlite.resolve(), options.back)
     with running("15") as server:
-        described = setup(server, sqlite) | {"sizes": sizes(sqlite)}
+        described = setup(server, way.sqlite) | {"sizes": sizes(way.sqlite), "back": way.back}
+        way.fill(server)
+        if way.back:
+            described["pages"] = pages(server.url())
         for _ in range(options.warmups):
-            plain(sqlite, server.fresh_database(), 2)
+            plain(way, way.database(server), 2)
         for _ in range(options.rounds):
             folder = options.folder / str(len(list(options.folder.glob("[0-9]*"))))
-            probed(sqlite, server, folder)
-            runs = [{"workers": n} | _run(server, sqlite, n, None) for n in options.workers]
+            probed(way, server, folder)
+            runs = [_run(server, way, n, None) for n in options.workers]
             (folder / "plain.json").write_text(json.dumps(runs, indent=1))
             for run in runs:
-                emit("measured", {"source": sqlite.name} | run)
+                emit("measured", run)
         described["log_bandwidth"] = log_bandwidth(options.folder)
     (options.folder / "setup.json").write_text(json.dumps(described, indent=1))
 
 
 def measure_trips(options: argparse.Namespace) -> None:
     folder = options.folder / "trips"
+    way = Way(options.sqlite.resolve(), options.back)
     with running("15") as server:
+        way.fill(server)
         turns = server.folder / "turns"
         with far(server, 0.0, turns) as (address, _):
-            probed(options.sqlite.resolve(), server, folder, address)
+            probed(way, server, folder, address)
         shutil.copy(turns, options.folder / "turns.jsonl")
 
 
 def measure_runs(options: argparse.Namespace) -> None:
-    sqlite = options.sqlite.resolve()
+    way = Way(options.sqlite.resolve(), options.back)
     with running("15") as server:
-        emit("setup", setup(server, sqlite))
+        emit("setup", setup(server, way.sqlite))
+        way.fill(server)
         for number in range(-options.warmups, options.rounds):
             for workers in options.workers:
-                run = _run(server, sqlite, workers, options.latency)
+                run = _run(server, way, workers, options.latency)
                 if number >= 0:
-                    emit("measured", {"source": sqlite.name, "workers": workers} | run)
+                    emit("measured", run)
 
 
-def _run(server: Server, sqlite: Path, workers: int, latency: float | None) -> dict[str, Any]:
-    url = server.fresh_database()
+def _run(server: Server, way: Way, workers: int, latency: float | None) -> dict[str, Any]:
+    url = way.database(server)
     before, client, (busy, stolen) = server.cpu_seconds(), client_cpu_seconds(), machine_seconds()
     if latency is None:
-        run = plain(sqlite, url, workers)
+        run = plain(way, url, workers)
     else:
         with far(server, latency) as (address, done):
-            run = plain(sqlite, f"postgresql://postgres@{address}/bench", workers)
+            run = plain(way, f"postgresql://postgres@{address}/bench", workers)
         run |= {"latency": latency, "proxy": done}
     after, (then, taken) = server.cpu_seconds(), machine_seconds()
     used = {"server_cpu": after - before, "client_cpu": client_cpu_seconds() - client}
     # By whoever else used this machine meanwhile, and by other machines on the same hardware.
     foreign = then - busy - sum(used.values())
+    run |= {"source": way.sqlite.name, "back": way.back, "workers": workers}
     return run | used | {"foreign_cpu": foreign, "stolen": taken - stolen}
 
 
@@ -201,6 +247,7 @@ def main() -> None:
     costs = commands.add_parser("costs", help="what each job costs, by a probe")
     costs.add_argument("sqlite", type=Path)
     costs.add_argument("folder", type=Path)
+    costs.add_argument("--back", action="store_true", help="from PostgreSQL to SQLite")
     costs.add_argument("--rounds", type=int, default=3)
     costs.add_argument("--warmups", type=int, default=1, help="unmeasured runs before")
     costs.add_argument("--workers", type=int, nargs="+", default=[1, 2, 3], help="of other runs")
@@ -208,10 +255,12 @@ def main() -> None:
     trips = commands.add_parser("trips", help="when a run waits for the server's answer")
     trips.add_argument("sqlite", type=Path)
     trips.add_argument("folder", type=Path)
+    trips.add_argument("--back", action="store_true", help="from PostgreSQL to SQLite")
     trips.set_defaults(command=measure_trips)
     runs = commands.add_parser("runs", help="whole runs, from outside")
     runs.add_argument("sqlite", type=Path)
     runs.add_argument("--workers", type=int, nargs="+", default=[1, 2, 3])
+    runs.add_argument("--back", action="store_true", help="from PostgreSQL to SQLite")
     runs.add_argument("--rounds", type=int, default=3)
     runs.add_argument("--warmups", type=int, default=1, help="unmeasured rounds before")
     runs.add_argument("--latency", type=float, help="through a proxy, seconds of a round trip")

@@ -1,16 +1,17 @@
-"""A whole run, SQLite to PostgreSQL, over the engine: pure.
+"""A whole run, SQLite to PostgreSQL or back, over the engine: pure.
 
 The order of jobs is the product's own: `SimulatedJobs` is `tableferry.jobs.Jobs` with another
 clock, so its queue is the real one. What follows what repeats loading.py: ranges of all tables are
 copied, the source's rows are counted, keys are built one after the other, indexes side by side,
-ranges are read back, and when all tables are through, statistics are taken.
+ranges are read back, and when all tables are through, statistics are taken. Into SQLite, ranges are
+written apart and gathered, and jobs that write or read the file keep out of each other's way.
 """
 
 from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
-from concurrent.futures import Executor
+from concurrent.futures import Executor, Future
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -25,7 +26,7 @@ from perf.simulation_costs import (
 )
 from perf.simulation_engine import Await, Compute, Delay, Engine, Event, Steps, pipeline
 
-from tableferry.jobs import Jobs, Urgency
+from tableferry.jobs import Access, Jobs, Urgency
 
 CLIENT, SERVER = "client", "server"
 _GOLDEN = (5**0.5 - 1) / 2
@@ -69,37 +70,37 @@ class SimulatedJobs(Jobs):
     the coordinator, which does one thing at a time."""
 
     def __init__(self, engine: Engine, workers: list[_Worker], between: float, latency: float):
-        super().__init__(_NoExecutor(), len(workers))
+        # A job's argument says what it does to a target that takes one writer.
+        super().__init__(_NoExecutor(), len(workers), lambda access: access)
         self._engine, self._between, self._latency = engine, between, latency
         self._idle = deque(workers)
-        self._over: deque[tuple[_Worker, Any]] = deque()
+        self._over: deque[tuple[_Worker, Future[Any]]] = deque()
         self._news = Event()
         self.trips = 0.0
 
     def steps(self) -> Steps:
         """Jobs.run, in simulated time."""
-        active = 0
-        while self._waiting or active:
-            while active < self.at_once and (job := self._next()) is not None:
-                active += 1
-                worker = self._idle.popleft()
-                self._engine.start(self._worked(worker, job))
+        while self._waiting or self._running:
+            while len(self._running) < self.at_once and (job := self._next()) is not None:
+                future: Future[Any] = Future()
+                self._running[future] = job
+                self._engine.start(self._worked(self._idle.popleft(), job, future))
             if not self._over:
                 yield Await(self._news)
             self._news = Event()
             while self._over:
-                worker, job = self._over.popleft()
-                active -= 1
+                worker, future = self._over.popleft()
+                job = self._running.pop(future)
                 self._idle.append(worker)
                 yield Compute(CLIENT, self._between)
                 self.trips = 0.0
                 job.then(None)
                 yield Delay(self.trips * self._latency)
 
-    def _worked(self, worker: _Worker, job: Any) -> Steps:
+    def _worked(self, worker: _Worker, job: Any, future: Future[Any]) -> Steps:
         yield Await(worker.ready)
         yield from job.task(worker)
-        self._over.append((worker, job))
+        self._over.append((worker, future))
         self._engine.trigger(self._news)
 
 
@@ -133,7 +134,8 @@ class _Run:
         yield from self._jobs.steps()
         self._mark("read back")
         for table in self._costs.tables:
-            self._add(table, partial(self._state, table.statistics), Urgency.FINISH)
+            task = partial(self._state, table.statistics)
+            self._add(table, task, Urgency.FINISH, access=Access.WRITE)
         yield from self._jobs.steps()
         yield Compute(CLIENT, fixed.finish)
         yield Delay(trips.finish * latency)
@@ -155,21 +157,33 @@ class _Run:
         task: Callable[[_Worker], Steps],
         urgency: Urgency,
         then: Callable[[], None] = lambda: None,
+        *,
+        access: Access = Access.NONE,
     ) -> None:
-        self._jobs.add(task, None, lambda _: then(), urgency=urgency, size=int(table.size))
+        """``access`` to the target, which matters where that is a SQLite file."""
+        argument = access if self._costs.to_sqlite else Access.NONE
+        self._jobs.add(task, argument, lambda _: then(), urgency=urgency, size=int(table.size))
 
     # A table's states, as loading.py has them
 
     def _copy(self, table: TableCosts) -> None:
-        ranges = self._finer(table.source_ranges)
+        back = self._costs.to_sqlite
+        ranges = self._finer(table.ranges_of_postgresql if back else table.ranges_of_sqlite)
         left = [ranges]
 
-        def copied() -> None:
+        def arrived() -> None:
             left[0] -= 1
             if not left[0]:
                 self._mark("copied")
                 task = partial(self._counted, table)
                 self._add(table, task, Urgency.KEYS, lambda: self._key(table, 0))
+
+        def copied() -> None:
+            if not back:
+                arrived()
+                return
+            task = partial(self._state, Statement(table.gather / ranges))
+            self._add(table, task, Urgency.COPY, arrived, access=Access.WRITE)
 
         for _ in range(ranges):
             self._add(table, partial(self._copied, table, ranges), Urgency.COPY, copied)
@@ -180,20 +194,24 @@ class _Run:
             self._read_back(table)
         if number < len(table.keys):
             task = partial(self._state, table.keys[number])
-            self._add(table, task, Urgency.KEYS, lambda: self._key(table, number + 1))
+            then = partial(self._key, table, number + 1)
+            self._add(table, task, Urgency.KEYS, then, access=Access.WRITE)
             return
         self._mark("keys")
         for index in table.indexes:
-            self._add(table, partial(self._state, index), Urgency.INDEX)
+            task = partial(self._state, index)
+            self._add(table, task, Urgency.INDEX, access=Access.WRITE)
         if not beside:
             self._read_back(table)
 
     def _read_back(self, table: TableCosts) -> None:
         self._jobs.trips += self._costs.trips.read_back
-        ranges = self._finer(table.target_ranges)
+        back = self._costs.to_sqlite
+        ranges = self._finer(table.ranges_of_sqlite if back else table.ranges_of_postgresql)
         for _ in range(ranges):
-            self._add(table, partial(self._verified, table, ranges), Urgency.DIGEST)
-        self._add(table, partial(self._counted_back, table), Urgency.DIGEST)
+            task = partial(self._verified, table, ranges)
+            self._add(table, task, Urgency.DIGEST, access=Access.READ)
+        self._add(table, partial(self._counted_back, table), Urgency.DIGEST, access=Access.READ)
 
     def _finer(self, ranges: int) -> int:
         return max(ranges, int(ranges * self._setting.finer))
@@ -217,7 +235,8 @@ class _Run:
     def _copied(self, table: TableCosts, ranges: int, worker: _Worker) -> Steps:
         yield from self._opened(worker)
         yield self._trips(self._costs.trips.copy)
-        yield from self._flow(table.copy, ranges, (CLIENT, SERVER))
+        back = self._costs.to_sqlite
+        yield from self._flow(table.copy, ranges, (SERVER, CLIENT) if back else (CLIENT, SERVER))
 
     def _verified(self, table: TableCosts, ranges: int, worker: _Worker) -> Steps:
         yield from self._opened(worker, reading=True)
@@ -245,11 +264,16 @@ class _Run:
         return 1.0 - self._flows * _GOLDEN % 1.0
 
     def _counted(self, table: TableCosts, _: _Worker) -> Steps:
-        yield Compute(CLIENT, table.count, self._setting.widths[0])
+        if self._costs.to_sqlite:
+            yield self._trips(self._costs.trips.count)
+            yield Compute(SERVER, table.count, MOST_PARALLEL)
+        else:
+            yield Compute(CLIENT, table.count, self._setting.widths[0])
 
     def _counted_back(self, table: TableCosts, worker: _Worker) -> Steps:
         yield from self._opened(worker, reading=True)
-        yield self._trips(self._costs.trips.count)
+        if not self._costs.to_sqlite:
+            yield self._trips(self._costs.trips.count)
         yield from self._served(table.target_count)
 
     def _state(self, statement: Statement, worker: _Worker) -> Steps:
@@ -260,9 +284,10 @@ class _Run:
     def _served(self, statement: Statement) -> Steps:
         width = self._setting.widths[2]
         log = statement.log_bytes
+        place = CLIENT if self._costs.to_sqlite else SERVER
         if statement.alone:
-            yield Compute(SERVER, statement.alone, width, log)
-        yield Compute(SERVER, statement.shared, max(width, MOST_PARALLEL))
+            yield Compute(place, statement.alone, width, log)
+        yield Compute(place, statement.shared, max(width, MOST_PARALLEL))
 
 
 def _alone(step: Compute) -> Steps:

@@ -2,6 +2,9 @@
 
     python -m perf.simulation_probe FOLDER SERVER_PID SERVER_URL -- database --from … --to … --yes
 
+Into SQLite, ranges are written apart and gathered, as with several workers, even though there is
+one.
+
 It writes JSON lines into FOLDER, a file a process. The coordinator's are marks (what began when,
 and how much processor time it had used); a worker's are its jobs, each with the processor seconds
 of this process and of the server, and the bytes that the server's log grew by. What the server
@@ -116,7 +119,7 @@ def _described(name: str, job: Any, result: Any) -> dict[str, Any]:
         "what": getattr(job, "what", ""),
         "makes": getattr(job, "makes", ""),
         "side": "" if (end := getattr(job, "endpoint", None)) is None else str(end).split(":")[0],
-        "rows": getattr(result, "rows", 0),
+        "rows": getattr(getattr(job, "written", result), "rows", 0),
         "bytes": getattr(result, "bytes", 0),
     }
 
@@ -129,7 +132,7 @@ def main() -> None:
     assert dashes == "--"
     os.environ[FOLDER], os.environ[SERVER], os.environ[URL] = folder, pid, url
     note({"mark": "began"})
-    from tableferry import cli, migration, running
+    from tableferry import cli, loading, migration, running
     from tableferry.executors import ProcessExecutor
     from tableferry.jobs import Jobs
 
@@ -148,6 +151,12 @@ def main() -> None:
         note({"mark": "clock"})
         return running.Clock()
 
+    made = loading.Loading.__init__
+
+    def make(self: loading.Loading, route: loading.Route, *others: Any, **named: Any) -> None:
+        made(self, route, *others, **named)
+        self._apart = route.destination.dialect.one_writer
+
     whole = Jobs.run
 
     def run(jobs: Jobs) -> None:
@@ -158,6 +167,7 @@ def main() -> None:
     # mypy is right that nobody should; this is a probe.
     setattr(running, "ProcessExecutor", Probed)  # noqa: B010
     setattr(migration, "Clock", clock)  # noqa: B010
+    setattr(loading.Loading, "__init__", make)  # noqa: B010
     setattr(Jobs, "run", run)  # noqa: B010
     sys.argv = ["migrate", *arguments]
     try:

@@ -52,7 +52,7 @@ def test_ranges_are_cut_as_the_product_cuts_them() -> None:
 def test_pages_of_the_target_are_cut_as_the_product_cuts_them(pages: float, ranges: int) -> None:
     empty, nothing = Flow(0, 0), Statement(0)
     made = TableCosts("a", 0, 0, empty, 0, (), empty, nothing, nothing, pages=pages)
-    assert made.target_ranges == ranges
+    assert made.ranges_of_postgresql == ranges
 
 
 def test_what_two_did_at_once_is_what_their_seconds_have_too_many() -> None:
