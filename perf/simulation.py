@@ -258,7 +258,7 @@ def main() -> None:
     if options.plot:
         from perf.simulation_plot import draw
 
-        draw(found, validations, options.plot)
+        draw(found, validations, options.plot, back=costs.to_sqlite)
 
 
 if __name__ == "__main__":

@@ -52,6 +52,10 @@ def _with_workers(costs: Costs, setting: Setting) -> tuple[Costs, Setting]:
     return costs, replace(setting, workers=2 * setting.workers)
 
 
+def _with_writers(costs: Costs, setting: Setting) -> tuple[Costs, Setting]:
+    return costs, replace(setting, many_writers=True)
+
+
 def _with_log(costs: Costs, setting: Setting) -> tuple[Costs, Setting]:
     return replace(costs, log_bandwidth=float("inf")), setting
 
@@ -62,19 +66,20 @@ def _with_ranges(costs: Costs, setting: Setting) -> tuple[Costs, Setting]:
 
 # What could bind, and the same run with that limit lifted: cores and workers are doubled, ranges
 # cut into eight, and of all else there is plenty.
-CORES, THERE = "cores", "server cores"
+CORES, THERE, WRITER = "cores", "server cores", "one writer of the file"
 LIFTED: dict[str, Change] = {
     CORES: _with_cores,
     THERE: _with_server_cores,
     "a worker for each core": _with_workers,
     "one thread a worker": partial(_wide, 0),
     "one server process a range": partial(_wide, 1),
-    "one server process a key": partial(_wide, 2),
+    "one process a key": partial(_wide, 2),
     "server log": _with_log,
     "round trips": _without_trips,
     "coordinator": _without_coordinator,
     "start and end of processes": _without_start,
     "few ranges": _with_ranges,
+    WRITER: _with_writers,
 }
 
 
@@ -84,7 +89,7 @@ def bindings(costs: Costs, setting: Setting) -> dict[str, float]:
     whole = predict(costs, setting).seconds
     gains = {}
     for name, lift in LIFTED.items():
-        if name == THERE and not setting.apart:
+        if (name == THERE and not setting.apart) or (name == WRITER and not costs.to_sqlite):
             continue
         gains[name] = 1 - predict(*lift(costs, setting)).seconds / whole
     return dict(sorted(gains.items(), key=lambda item: -item[1]))

@@ -51,6 +51,7 @@ class Setting:
     # As the product could do it, and does not.
     read_back_beside_keys: bool = False
     ends_workers_at_once: bool = False
+    many_writers: bool = False
 
     @property
     def there(self) -> float:
@@ -161,7 +162,8 @@ class _Run:
         access: Access = Access.NONE,
     ) -> None:
         """``access`` to the target, which matters where that is a SQLite file."""
-        argument = access if self._costs.to_sqlite else Access.NONE
+        alone = self._costs.to_sqlite and not self._setting.many_writers
+        argument = access if alone else Access.NONE
         self._jobs.add(task, argument, lambda _: then(), urgency=urgency, size=int(table.size))
 
     # A table's states, as loading.py has them
@@ -182,7 +184,7 @@ class _Run:
             if not back:
                 arrived()
                 return
-            task = partial(self._state, Statement(table.gather / ranges))
+            task = partial(self._gathered, table.gather / ranges)
             self._add(table, task, Urgency.COPY, arrived, access=Access.WRITE)
 
         for _ in range(ranges):
@@ -237,6 +239,9 @@ class _Run:
         yield self._trips(self._costs.trips.copy)
         back = self._costs.to_sqlite
         yield from self._flow(table.copy, ranges, (SERVER, CLIENT) if back else (CLIENT, SERVER))
+
+    def _gathered(self, seconds: float, _: _Worker) -> Steps:
+        yield Compute(CLIENT, seconds, self._setting.widths[0])
 
     def _verified(self, table: TableCosts, ranges: int, worker: _Worker) -> Steps:
         yield from self._opened(worker, reading=True)

@@ -20,7 +20,9 @@ if TYPE_CHECKING:
 _COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7")
 
 
-def draw(found: Sequence[Predicted], measured: Sequence[Validation], folder: Path) -> list[Path]:
+def draw(
+    found: Sequence[Predicted], measured: Sequence[Validation], folder: Path, *, back: bool
+) -> list[Path]:
     """One picture for each number of rows; answers the files."""
     folder.mkdir(parents=True, exist_ok=True)
     by_rows: dict[float, list[Predicted]] = defaultdict(list)
@@ -28,14 +30,16 @@ def draw(found: Sequence[Predicted], measured: Sequence[Validation], folder: Pat
         by_rows[predicted.rows].append(predicted)
     files = []
     for rows, some in sorted(by_rows.items()):
-        files.append(folder / f"predicted-{rows / 1e6:.0f}M.png")
-        _picture(rows, some, measured if rows == min(by_rows) else (), files[-1])
+        files.append(folder / f"predicted-{'back-' if back else ''}{rows / 1e6:.0f}M.png")
+        title = "PostgreSQL to SQLite" if back else "SQLite to PostgreSQL"
+        _picture(title, some, measured if rows == min(by_rows) else (), files[-1])
     return files
 
 
 def _picture(
-    rows: float, found: Sequence[Predicted], measured: Sequence[Validation], file: Path
+    title: str, found: Sequence[Predicted], measured: Sequence[Validation], file: Path
 ) -> None:
+    rows = found[0].rows
     by_latency: dict[float, list[Predicted]] = defaultdict(list)
     for predicted in found:
         by_latency[predicted.latency].append(predicted)
@@ -69,7 +73,7 @@ def _picture(
     axes.grid(visible=True, which="both", alpha=0.25)
     axes.set_xlabel("cores (of each machine, where there are two), and as many workers")
     axes.set_ylabel("seconds, whole job")
-    axes.set_title(f"SQLite to PostgreSQL, {rows / 1e6:.1f} million rows: predicted, not measured")
+    axes.set_title(f"{title}, {rows / 1e6:.1f} million rows: predicted, not measured")
     axes.legend()
     words.axis("off")
     lines = [line for _, line in sorted(by_latency.items())]

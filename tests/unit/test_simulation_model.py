@@ -103,7 +103,7 @@ def test_two_machines_have_twice_the_cores() -> None:
     [
         (BOTH, Setting(1, 1), "cores"),
         (BOTH, Setting(1, 2, apart=True), "cores"),
-        (costs(table("one", key=20)), Setting(16, 16), "one server process a key"),
+        (costs(table("one", key=20)), Setting(16, 16), "one process a key"),
         (replace(BOTH, log_bandwidth=1e5), Setting(16, 16), "server log"),
         (costs(table("one"), trips=Trips(prepare=300)), Setting(8, 8, 0.02), "round trips"),
         (
@@ -128,6 +128,32 @@ def test_reading_back_beside_the_key_hides_the_shorter_of_the_two() -> None:
     found = changes(made, Setting(64, 64))
     assert set(found) == {"", *CHANGES}
     assert found[""] - found["rows are read back while the key is built"] == pytest.approx(0.5)
+
+
+def back(gather: float) -> Costs:
+    return replace(costs(replace(table("one", seconds=8), gather=gather)), to_sqlite=True)
+
+
+def test_into_a_file_everything_is_gathered_one_after_the_other() -> None:
+    made = back(4)
+    assert predict(made, Setting(1, 1)).seconds == pytest.approx(8 + 4 + 0.1 + 0.5 + 4 + 0.1 + 0.1)
+    # The first range is there after a second, then the gathering of all takes four.
+    assert predict(made, Setting(64, 64)).phases["copied"] == pytest.approx(1 + 4)
+    assert next(iter(bindings(made, Setting(64, 64)))) == "one writer of the file"
+
+
+def test_a_file_is_read_back_when_nobody_writes_it() -> None:
+    two = (replace(table(name, key=3), gather=0.1) for name in ("one", "other"))
+    made = replace(costs(*two), to_sqlite=True)
+    found = predict(made, Setting(64, 64)).phases
+    # Both keys, one after the other, and only then all ranges of both at once.
+    assert found["keys"] == pytest.approx(found["copied"] + 0.1 + 3 + 3, abs=0.2)
+    assert found["read back"] == pytest.approx(found["keys"] + 0.5, abs=0.1)
+
+
+def test_the_server_only_reads_for_a_file() -> None:
+    used = predict(back(1), Setting(2, 2)).used
+    assert used["server"] == pytest.approx(4 + 2 + 0.1)
 
 
 def test_an_error_is_against_the_median_on_the_cores_that_others_left() -> None:
