@@ -33,12 +33,9 @@ import argparse
 import json
 import statistics
 import sys
-from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from itertools import product
 from pathlib import Path
-from typing import Any
 
 from perf.paired import emit
 from perf.simulation_costs import (
@@ -53,13 +50,11 @@ from perf.simulation_costs import (
     trips_of,
     warm_up,
 )
-from perf.simulation_limits import bindings, changes
-from perf.simulation_model import Setting, predict
+from perf.simulation_figures import Validation, predictions, setting_of, table, validate
+from perf.simulation_limits import changes
 
 CORES = (1, 2, 4, 16, 64)
 LATENCIES = (0.0, 0.001, 0.020)
-# What still counts as binding: less is noise of the model itself.
-_BINDS = 0.02
 
 
 def load_records(folder: Path) -> tuple[list[Record], list[Record]]:
@@ -104,127 +99,6 @@ def load_costs(folder: Path) -> Costs:
     return costs
 
 
-# --- held against what was measured -------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class Validation:
-    """A prediction beside the median of as many measured runs."""
-
-    source: str
-    workers: int
-    by_tcp: bool
-    latency: float
-    runs: int
-    measured_seconds: float
-    measured_least: float
-    measured_most: float
-    predicted_seconds: float
-    error: float
-    # Cores that others took from the measured runs, which the prediction goes without too.
-    foreign_cores: float
-
-
-def validate(costs: Costs, runs: Iterable[dict[str, Any]], cores: float) -> Iterator[Validation]:
-    """By number of workers and latency. ``runs`` are those of `simulation_measure runs`."""
-    groups: dict[tuple[str, int, bool, float], list[dict[str, Any]]] = defaultdict(list)
-    for run in runs:
-        tcp = "latency" in run
-        groups[run["source"], run["workers"], tcp, run.get("latency", 0.0)].append(run)
-    for (source, workers, tcp, latency), found in sorted(groups.items()):
-        seconds = [run["seconds"] for run in found]
-        middle = statistics.median(seconds)
-        taken = statistics.median(
-            (run["foreign_cpu"] + run["stolen"]) / run["seconds"] for run in found
-        )
-        setting = Setting(cores - max(0.0, taken), workers, latency, tcp=tcp)
-        proxy = sum(run.get("proxy", {}).get("cpu", 0.0) for run in found) / len(found)
-        predicted = predict(_with_proxy(costs, proxy), setting).seconds
-        yield Validation(
-            source,
-            workers,
-            tcp,
-            latency,
-            len(found),
-            middle,
-            min(seconds),
-            max(seconds),
-            predicted,
-            predicted / middle - 1,
-            taken,
-        )
-
-
-def _with_proxy(costs: Costs, seconds: float) -> Costs:
-    """The proxy's processor time, where there was one, by the bytes of each table: it works while
-    the server does."""
-    every = sum(t.copy.bytes + t.verify.bytes for t in costs.tables)
-
-    def more(table: Any) -> Any:
-        copy, verify = (
-            replace(flow, own=flow.own + seconds * flow.bytes / every)
-            for flow in (table.copy, table.verify)
-        )
-        return replace(table, copy=copy, verify=verify)
-
-    return replace(costs, tables=tuple(more(table) for table in costs.tables))
-
-
-# --- predicted ----------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class Predicted:
-    """``machines``: one for both ends, or two of as many cores each. ``binds`` are the limits that
-    cost most, with the part of the time that goes without each."""
-
-    rows: float
-    machines: int
-    cores: int
-    workers: int
-    latency: float
-    predicted_seconds: float
-    core_seconds: float
-    binds: dict[str, float]
-
-
-def predictions(
-    costs: Costs, cores: Sequence[int], latencies: Sequence[float]
-) -> Iterator[Predicted]:
-    rows = sum(table.rows for table in costs.tables)
-    for latency in latencies:
-        for number in cores:
-            setting = Setting(number, number, latency, apart=latency > 0, tcp=latency > 0)
-            found = predict(costs, setting)
-            gains = {k: v for k, v in bindings(costs, setting).items() if v >= _BINDS}
-            yield Predicted(
-                rows,
-                1 + setting.apart,
-                number,
-                setting.workers,
-                latency,
-                found.seconds,
-                sum(found.used.values()),
-                dict(list(gains.items())[:4]),
-            )
-
-
-def table(found: Sequence[Predicted]) -> str:
-    """For people, in Markdown."""
-    lines = [
-        "| Rows | Server | Cores | Predicted seconds | What binds (time without that limit) |",
-        "|---|---|---|---|---|",
-    ]
-    for p in found:
-        where = "same machine" if p.machines == 1 else f"{p.latency * 1e3:g} ms away"
-        binds = ", ".join(f"{name} (−{gain:.0%})" for name, gain in p.binds.items())
-        lines.append(
-            f"| {p.rows / 1e6:.1f} M | {where} | {p.cores} | {p.predicted_seconds:.1f} "
-            f"| {binds or 'nothing alone'} |"
-        )
-    return "\n".join(lines)
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description="Predict a run on other machines.")
     parser.add_argument("costs", type=Path, help="folder of simulation_measure costs")
@@ -236,6 +110,7 @@ def main() -> None:
     parser.add_argument("--plot", type=Path, help="folder for a picture")
     options = parser.parse_args()
     costs = load_costs(options.costs)
+    emit("setup", json.loads((options.costs / "setup.json").read_text()))
     emit("costs", asdict(costs))
     validations: list[Validation] = []
     if options.runs:
@@ -250,7 +125,7 @@ def main() -> None:
             emit("predicted", asdict(predicted))
             found.append(predicted)
     for cores, latency in product(options.cores, options.latency):
-        setting = Setting(cores, cores, latency, apart=latency > 0, tcp=latency > 0)
+        setting = setting_of(cores, latency)
         described = {"cores": cores, "latency": latency, "factor": options.factor[-1]}
         scaled = costs.times(options.factor[-1])
         emit("predicted if", described | {"predicted_seconds": changes(scaled, setting)})

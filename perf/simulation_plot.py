@@ -14,7 +14,7 @@ matplotlib.use("Agg")
 from matplotlib import pyplot
 
 if TYPE_CHECKING:
-    from perf.simulation import Predicted, Validation
+    from perf.simulation_figures import Predicted, Validation
 
 # Told apart by people who see no red or green as well (Okabe and Ito).
 _COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7")

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from perf.simulation import validate
 from perf.simulation_costs import Costs, Fixed, Flow, Overlaps, Statement, TableCosts, Trips
+from perf.simulation_figures import validate
 from perf.simulation_limits import CHANGES, bindings, changes
 from perf.simulation_model import Setting, predict
 
