@@ -85,9 +85,12 @@ def load_costs(folder: Path) -> Costs:
         tables = table_costs_to_sqlite(jobs, setup["pages"], warm)
     else:
         tables = table_costs(jobs, setup["sizes"], warm)
+    fixed = fixed_of(marks, ready, outside, between, warm)
+    # Without the probe's own connection, where it was measured so.
+    retire = statistics.median(run.get("retire", fixed.retire) for run in runs)
     costs = Costs(
         tables,
-        fixed_of(marks, ready, outside, between, warm),
+        replace(fixed, retire=retire),
         to_sqlite=back,
         log_bandwidth=setup["log_bandwidth"],
     )

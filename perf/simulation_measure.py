@@ -92,7 +92,20 @@ def plain(way: Way, url: str, workers: int) -> dict[str, Any]:
         )
         seconds = time.perf_counter() - began
         found = _verified(report, done)
-    return {"seconds": seconds, "timings": found["timings"], "gap": median_gap(found["timeline"])}
+    timeline = found["timeline"]
+    return {
+        "seconds": seconds,
+        "timings": found["timings"],
+        "gap": median_gap(timeline),
+        "retire": ending(timeline) / workers,
+    }
+
+
+def ending(timeline: list[dict[str, Any]]) -> float:
+    """Seconds for which a run waits for its workers to end: between its last two phases."""
+    phases = {span["name"]: span for span in timeline if span["what"] == "run"}
+    last = phases["finish"]
+    return float(phases["publish"]["began"] - last["began"] - last["seconds"])
 
 
 def _verified(report: Path, done: subprocess.CompletedProcess[str]) -> dict[str, Any]:
