@@ -108,8 +108,12 @@ def _ended_at_once(costs: Costs, setting: Setting) -> tuple[Costs, Setting]:
     return costs, replace(setting, ends_workers_at_once=True)
 
 
+def _more_parallel(costs: Costs, setting: Setting) -> tuple[Costs, Setting]:
+    return costs, replace(setting, most_parallel=9)
+
+
 def _all(costs: Costs, setting: Setting) -> tuple[Costs, Setting]:
-    for change in (_read_back_beside_keys, _ended_at_once, _fewer_trips):
+    for change in (_read_back_beside_keys, _ended_at_once, _fewer_trips, _more_parallel):
         costs, setting = change(costs, setting)
     return costs, setting
 
@@ -119,9 +123,10 @@ CHANGES: dict[str, Change] = {
     "rows are read back while the key is built": _read_back_beside_keys,
     "workers end at the same time": _ended_at_once,
     "a third of the round trips": _fewer_trips,
+    "nine processes to a statement, not three": _more_parallel,
+    "these four": _all,
     "two workers for each core": _with_workers,
     "eight times as many ranges": _with_ranges,
-    "the first three": _all,
 }
 
 

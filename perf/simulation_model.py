@@ -52,6 +52,8 @@ class Setting:
     read_back_beside_keys: bool = False
     ends_workers_at_once: bool = False
     many_writers: bool = False
+    # Of the server, for one statement.
+    most_parallel: float = MOST_PARALLEL
 
     @property
     def there(self) -> float:
@@ -271,7 +273,7 @@ class _Run:
     def _counted(self, table: TableCosts, _: _Worker) -> Steps:
         if self._costs.to_sqlite:
             yield self._trips(self._costs.trips.count)
-            yield Compute(SERVER, table.count, MOST_PARALLEL)
+            yield Compute(SERVER, table.count, self._setting.most_parallel)
         else:
             yield Compute(CLIENT, table.count, self._setting.widths[0])
 
@@ -292,7 +294,7 @@ class _Run:
         place = CLIENT if self._costs.to_sqlite else SERVER
         if statement.alone:
             yield Compute(place, statement.alone, width, log)
-        yield Compute(place, statement.shared, max(width, MOST_PARALLEL))
+        yield Compute(place, statement.shared, max(width, self._setting.most_parallel))
 
 
 def _alone(step: Compute) -> Steps:
