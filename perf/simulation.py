@@ -71,7 +71,8 @@ def load_records(folder: Path) -> tuple[list[Record], list[Record]]:
 def load_costs(folder: Path) -> Costs:
     """Of what `simulation_measure costs` and `trips` have left in the folder."""
     setup = json.loads((folder / "setup.json").read_text())
-    rounds = sorted(folder.glob("[0-9]*"))
+    # A round that was broken off has no plain runs.
+    rounds = sorted(file.parent for file in folder.glob("[0-9]*/plain.json"))
     loaded = [load_records(one) for one in rounds]
     ready, *jobs = median_records([jobs for _, jobs in loaded])
     marks = median_marks([marks for marks, _ in loaded])
