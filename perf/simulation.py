@@ -137,7 +137,8 @@ def main() -> None:
     if options.plot:
         from perf.simulation_plot import draw
 
-        draw(found, validations, options.plot, back=costs.to_sqlite)
+        rows = sum(one.rows for one in costs.tables)
+        draw(found, {rows: validations}, options.plot, back=costs.to_sqlite)
 
 
 if __name__ == "__main__":

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,9 +21,14 @@ _COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7")
 
 
 def draw(
-    found: Sequence[Predicted], measured: Sequence[Validation], folder: Path, *, back: bool
+    found: Sequence[Predicted],
+    measured: Mapping[float, Sequence[Validation]],
+    folder: Path,
+    *,
+    back: bool,
 ) -> list[Path]:
-    """One picture for each number of rows; answers the files."""
+    """One picture for each number of rows, with what was ``measured`` of so many; answers the
+    files."""
     folder.mkdir(parents=True, exist_ok=True)
     by_rows: dict[float, list[Predicted]] = defaultdict(list)
     for predicted in found:
@@ -32,7 +37,7 @@ def draw(
     for rows, some in sorted(by_rows.items()):
         files.append(folder / f"predicted-{'back-' if back else ''}{rows / 1e6:.0f}M.png")
         title = "PostgreSQL to SQLite" if back else "SQLite to PostgreSQL"
-        _picture(title, some, measured if rows == min(by_rows) else (), files[-1])
+        _picture(title, some, measured.get(rows, ()), files[-1])
     return files
 
 
