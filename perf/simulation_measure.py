@@ -251,12 +251,18 @@ def _run(server: Server, way: Way, workers: int, latency: float | None) -> dict[
 
 
 def machine_seconds() -> tuple[float, float]:
-    """Of all cores since the machine's start: busy, and wanted but given to other machines."""
-    user, nice, system, _, _, hard, soft, steal = map(
-        int, Path("/proc/stat").read_text().split("\n", 1)[0].split()[1:9]
-    )
+    """Of the cores that this process may use, since the machine's start: busy, and wanted but given
+    to other machines."""
+    ours = {f"cpu{number}" for number in os.sched_getaffinity(0)}
+    busy = stolen = 0
+    for line in Path("/proc/stat").read_text().splitlines():
+        name, *ticks = line.split()
+        if name in ours:
+            user, nice, system, _, _, hard, soft, steal = map(int, ticks[:8])
+            busy += user + nice + system + hard + soft
+            stolen += steal
     tick = os.sysconf("SC_CLK_TCK")
-    return (user + nice + system + hard + soft) / tick, steal / tick
+    return busy / tick, stolen / tick
 
 
 def main() -> None:
