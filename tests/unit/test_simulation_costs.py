@@ -1,0 +1,121 @@
+"""What the simulation makes of the probe's records."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from perf.simulation_costs import (
+    MOST_PARALLEL,
+    SOURCE_RANGE_BYTES,
+    TARGET_RANGE_PAGES,
+    Flow,
+    Statement,
+    TableCosts,
+    flow_of,
+    median_marks,
+    median_records,
+    statement_of,
+    trips_of,
+    warm_up,
+)
+
+from tableferry.dialects.postgresql import session as postgres
+from tableferry.dialects.sqlite import session as sqlite
+
+
+def record(job: str = "copy_range", **known: Any) -> dict[str, Any]:
+    usual = {
+        "table": "main.a",
+        "what": "",
+        "makes": "",
+        "side": "",
+        "rows": 10,
+        "bytes": 0,
+        "client": 0.0,
+        "sessions": 0.0,
+        "own": 0.0,
+        "queued": 0.0,
+        "log": 0,
+        "began": 0.0,
+        "ended": 1.0,
+    }
+    return {"job": job} | usual | known
+
+
+def test_ranges_are_cut_as_the_product_cuts_them() -> None:
+    assert sqlite._RANGE_BYTES == SOURCE_RANGE_BYTES
+    assert postgres._RANGE_PAGES == TARGET_RANGE_PAGES
+
+
+@pytest.mark.parametrize(("pages", "ranges"), [(100, 1), (12_288, 1), (12_289, 2), (110_367, 13)])
+def test_pages_of_the_target_are_cut_as_the_product_cuts_them(pages: float, ranges: int) -> None:
+    empty, nothing = Flow(0, 0), Statement(0)
+    made = TableCosts("a", 0, 0, empty, 0, (), empty, nothing, nothing, pages=pages)
+    assert made.ranges_of_postgresql == ranges
+
+
+def test_what_two_did_at_once_is_what_their_seconds_have_too_many() -> None:
+    turns = flow_of([record(client=0.7, sessions=0.3)])
+    assert (turns.client, turns.server, turns.overlap) == (0.7, 0.3, 0.0)
+    # Three batches: two thirds of the server's time can be beside the client's.
+    beside = flow_of([record(client=0.9, sessions=0.3)])
+    assert beside.overlap == pytest.approx(1.0)
+
+
+def test_time_in_the_queue_for_a_core_is_nobodys_work() -> None:
+    found = flow_of([record(client=0.9, sessions=0.3, ended=1.5, queued=0.5)])
+    assert found.overlap == pytest.approx(1.0)
+
+
+def test_a_statement_that_several_processes_shared() -> None:
+    # Two cores: 1 s alone, 2 s shared.
+    assert statement_of(record(sessions=3.0, ended=2.0)) == Statement(1.0, 2.0)
+    assert statement_of(record(sessions=1.0, ended=1.0)) == Statement(1.0, 0.0)
+    wide = statement_of(record(sessions=3.0, ended=1.0), 8)
+    assert wide.alone == pytest.approx(0)
+    assert wide.shared == pytest.approx(3)
+    assert MOST_PARALLEL == 3
+
+
+def test_the_first_copy_warms_the_worker_up() -> None:
+    jobs = [record(client=1.0, sessions=0.2), *[record(client=0.8, sessions=0.1)] * 2]
+    found = warm_up(jobs)
+    assert found.client == pytest.approx(0.2)
+    assert found.server == pytest.approx(0.1)
+
+
+def test_round_trips_are_told_apart_by_when_they_were_made() -> None:
+    marks = [
+        {"mark": "start workers", "at": 1.0},
+        {"mark": "run", "at": 2.0},
+        {"mark": "ran", "at": 9.0},
+    ]
+    jobs = [
+        record("copy_range", began=2.0, ended=3.0),
+        record("copy_range", began=4.0, ended=5.0),
+        record("copy_range", began=5.0, ended=5.5),
+        record("digest_range", began=6.0, ended=7.0),
+        record("digest_range", began=7.5, ended=8.0),
+    ]
+    turns = [(at, 0) for at in (0.5, 1.5, 1.6)]  # two once the workers are started
+    turns += [(2.1, 1)] * 5 + [(4.1, 1)] * 2 + [(5.1, 1)] * 2
+    turns += [(5.8, 0)]  # between two jobs
+    turns += [(6.1, 1)] * 6 + [(7.6, 1)] * 4
+    turns += [(9.5, 0)]
+    found = trips_of(jobs, marks, turns)
+    assert (found.begin, found.prepare, found.finish) == (1, 2, 1)
+    assert (found.copy, found.open_loading) == (2, 3)
+    assert (found.verify, found.open_reading) == (5, 1)
+    assert found.read_back == 1
+
+
+def test_rounds_come_down_to_their_medians() -> None:
+    rounds = [[record(client=c, began=10.0 * c, ended=10.0 * c + c)] for c in (1.0, 5.0, 2.0)]
+    (found,) = median_records(rounds)
+    assert found["client"] == 2.0
+    assert found["ended"] - found["began"] == pytest.approx(2.0)
+    with pytest.raises(ValueError, match="zip"):
+        median_records([rounds[0], []])
+    marks = [[{"mark": "a", "at": 5.0 * n}, {"mark": "b", "at": 5.0 * n + n}] for n in (1, 2, 9)]
+    assert [mark["at"] for mark in median_marks(marks)] == [0.0, 2.0]

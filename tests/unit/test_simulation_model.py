@@ -1,0 +1,178 @@
+"""A simulated run: in which order jobs go, what it takes, and what is said to bind it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from perf.simulation_costs import Costs, Fixed, Flow, Overlaps, Statement, TableCosts, Trips
+from perf.simulation_figures import validate
+from perf.simulation_limits import CHANGES, bindings, changes
+from perf.simulation_model import Setting, predict
+
+NO_START = Fixed(0, 0, 0, 0, 0, Flow(0, 0), 0, 0)
+_RANGE = 24 << 20
+
+
+def table(name: str, ranges: int = 8, seconds: float = 8.0, key: float = 0.5) -> TableCosts:
+    """As much work for the server as for the client."""
+    half = seconds / 2
+    size = float(ranges * _RANGE)
+    return TableCosts(
+        name,
+        1e6,
+        size,
+        Flow(half, half, 0.0, size, 1e6),
+        0.1,
+        (Statement(key),),
+        Flow(half / 2, half / 2, 0.0, size),
+        Statement(0.1),
+        Statement(0.1),
+        pages=ranges * 8_192,
+    )
+
+
+def costs(*tables: TableCosts, fixed: Fixed = NO_START, trips: Trips | None = None) -> Costs:
+    return Costs(tables, fixed, trips or Trips())
+
+
+BOTH = costs(table("small", 2, 2.0), table("large"))
+# Copy, count, key, read back, count, statistics.
+WORK = (8 + 0.1 + 0.5 + 4 + 0.1 + 0.1) + (2 + 0.1 + 0.5 + 1 + 0.1 + 0.1)
+
+
+def test_one_worker_on_one_core_does_all_the_work_one_after_the_other() -> None:
+    found = predict(BOTH, Setting(1, 1))
+    assert found.seconds == pytest.approx(WORK)
+    assert sum(found.used.values()) == pytest.approx(WORK)
+
+
+def test_more_cores_than_there_is_use_for_leave_the_longest_chain() -> None:
+    found = predict(BOTH, Setting(64, 64))
+    # One range of the larger table, its rows counted, its key, one range read back, statistics.
+    assert found.seconds == pytest.approx(1 + 0.1 + 0.5 + 0.5 + 0.1)
+
+
+@pytest.mark.parametrize("cores", [1, 2, 4, 8, 16])
+def test_twice_the_cores_are_faster_and_never_more_than_twice(cores: int) -> None:
+    once, twice = (predict(BOTH, Setting(n, n)).seconds for n in (cores, 2 * cores))
+    assert once / 2 - 1e-6 <= twice <= once + 1e-6
+
+
+def test_keys_wait_for_all_copies_that_are_queued() -> None:
+    found = predict(BOTH, Setting(1, 1)).phases
+    assert found["copied"] == pytest.approx(10)
+    # The larger table's goes first; the last key is the smaller one's.
+    assert found["keys"] == pytest.approx(10 + 2 * (0.1 + 0.5))
+
+
+def test_a_worker_and_its_session_take_turns_unless_they_are_connected_by_tcp() -> None:
+    made = replace(costs(table("one", 1)), by_tcp=Overlaps(1.0, 1.0))
+    turns = predict(made, Setting(4, 1))
+    at_once = predict(made, Setting(4, 1, tcp=True))
+    assert turns.seconds == pytest.approx(8 + 4 + 0.8)
+    # All but a part of a batch, of which there are three.
+    assert 4 + 2 + 0.8 < at_once.seconds < 4 + 4 / 3 + 2 + 2 / 3 + 0.8
+
+
+def test_each_round_trip_counts() -> None:
+    trips = Trips(25, 18, 13, 5, 8, 9, 21, 230, 5, 49)
+    made = costs(table("one", 3), trips=trips)
+    near, far = (predict(made, Setting(1, 1, latency)).seconds for latency in (0.0, 0.01))
+    jobs = 3 * trips.copy + 2 * trips.statement + 3 * trips.verify + trips.count
+    run = trips.begin + trips.prepare + trips.read_back + trips.finish
+    assert far - near == pytest.approx((jobs + run + 25 + 18) * 0.01)
+
+
+def test_each_worker_is_started_warmed_up_and_ended() -> None:
+    fixed = Fixed(1, 0.1, 0.4, 0.2, 0.0, Flow(0.3, 0.1), 0.3, 0.05)
+    found = predict(costs(table("one"), fixed=fixed), Setting(1, 2))
+    plain = predict(costs(table("one")), Setting(1, 2))
+    own = 1 + 0.2 + 0.3 + 2 * (0.1 + 0.4 + 0.4 + 0.05)
+    assert found.seconds - plain.seconds == pytest.approx(own)
+
+
+def test_two_machines_have_twice_the_cores() -> None:
+    one, two = (predict(BOTH, Setting(1, 2, apart=apart)).seconds for apart in (False, True))
+    # The server has 8.9 s of work, which is all that keeps the two from being twice as fast.
+    assert 8.9 < two < 0.75 * one
+
+
+@pytest.mark.parametrize(
+    ("made", "setting", "first"),
+    [
+        (BOTH, Setting(1, 1), "cores"),
+        (BOTH, Setting(1, 2, apart=True), "cores"),
+        (costs(table("one", key=20)), Setting(16, 16), "one process a key"),
+        (replace(BOTH, log_bandwidth=1e5), Setting(16, 16), "server log"),
+        (costs(table("one"), trips=Trips(prepare=300)), Setting(8, 8, 0.02), "round trips"),
+        (
+            costs(table("one"), fixed=replace(NO_START, between=0.5)),
+            Setting(8, 8),
+            "coordinator",
+        ),
+        (
+            costs(table("one"), fixed=replace(NO_START, retire=0.1)),
+            Setting(64, 64),
+            "start and end of processes",
+        ),
+        (costs(table("one", ranges=1)), Setting(4, 4), "few ranges"),
+    ],
+)
+def test_what_binds_is_named_first(made: Costs, setting: Setting, first: str) -> None:
+    assert next(iter(bindings(made, setting))) == first
+
+
+def test_reading_back_beside_the_key_hides_the_shorter_of_the_two() -> None:
+    made = costs(table("one", key=3))
+    found = changes(made, Setting(64, 64))
+    assert set(found) == {"", *CHANGES}
+    assert found[""] - found["rows are read back while the key is built"] == pytest.approx(0.5)
+
+
+def back(gather: float) -> Costs:
+    return replace(costs(replace(table("one", seconds=8), gather=gather)), to_sqlite=True)
+
+
+def test_into_a_file_everything_is_gathered_one_after_the_other() -> None:
+    made = back(4)
+    assert predict(made, Setting(1, 1)).seconds == pytest.approx(8 + 4 + 0.1 + 0.5 + 4 + 0.1 + 0.1)
+    # The first range is there after a second, then the gathering of all takes four.
+    assert predict(made, Setting(64, 64)).phases["copied"] == pytest.approx(1 + 4)
+    # Side by side they would take half a second.
+    whole = predict(made, Setting(64, 64)).seconds
+    gain = bindings(made, Setting(64, 64))["one writer of the file"]
+    assert gain == pytest.approx(3.5 / whole, abs=0.01)
+
+
+def test_a_file_is_read_back_when_nobody_writes_it() -> None:
+    two = (replace(table(name, key=3), gather=0.1) for name in ("one", "other"))
+    made = replace(costs(*two), to_sqlite=True)
+    found = predict(made, Setting(64, 64)).phases
+    # Both keys, one after the other, and only then all ranges of both at once.
+    assert found["keys"] == pytest.approx(found["copied"] + 0.1 + 3 + 3, abs=0.2)
+    assert found["read back"] == pytest.approx(found["keys"] + 0.5, abs=0.1)
+
+
+def test_the_server_only_reads_for_a_file() -> None:
+    used = predict(back(1), Setting(2, 2)).used
+    assert used["server"] == pytest.approx(4 + 2 + 0.1)
+
+
+def test_an_error_is_against_the_median_on_the_cores_that_others_left() -> None:
+    def run(seconds: float, foreign: float) -> dict[str, object]:
+        return {
+            "source": "a",
+            "workers": 1,
+            "seconds": seconds,
+            "foreign_cpu": foreign * seconds,
+            "stolen": 0.0,
+        }
+
+    one = costs(table("one"))
+    alone = predict(one, Setting(1, 1)).seconds
+    runs = [run(alone * part, 0.0) for part in (0.9, 1.25, 2.0)]
+    (found,) = validate(one, runs, 1)
+    assert found.error == pytest.approx(1 / 1.25 - 1)
+    (halved,) = validate(one, [run(2 * alone, 0.5)], 1)
+    assert halved.error == pytest.approx(0)
