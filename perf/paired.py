@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from perf import rivals
+from perf.series import shares
 from perf.servers import VERSIONS, Server
 from perf.verdicts import Comparison, compared
 
@@ -62,8 +63,12 @@ def run_product(command: Sequence[str], status: str = "verified") -> tuple[Sampl
         raise NotVerifiedError(f"exit {done.returncode}, {report.get('status')}: {done.stderr}")
     timings = {name: float(value) for name, value in report["timings"].items()}
     seconds = timings | {"own_total": timings["total"], "total": wall}
-    rows = sum(table["rows"]["target"] for table in report["tables"])
-    return Sample(seconds, {"rows": rows, "workers": report["workers"]}), report
+    detail = {
+        "rows": sum(table["rows"]["target"] for table in report["tables"]),
+        "workers": report["workers"],
+        "shares": shares(report["timeline"], timings["total"]),
+    }
+    return Sample(seconds, detail), report
 
 
 def read_report(file: Path) -> dict[str, Any]:
@@ -92,7 +97,7 @@ def carry_command(source: str, target: str) -> list[str]:
 
 
 def verify_command(sqlite: Path, url: str) -> list[str]:
-    command = [sys.executable, "-m", "tableferry.cli", "database", "--verify", "--force", "--quiet"]
+    command = [sys.executable, "-m", "tableferry.cli", "database", "--verify", "--force"]
     return [*command, "--from", f"sqlite://{sqlite}", "--to", url]
 
 

@@ -226,7 +226,7 @@ def keyless(options: argparse.Namespace, sqlite: Path, server: Server) -> None:
 
 
 def _measured(pair: Pair, server: Server, facts: dict[str, Any], code: int) -> None:
-    peaks = watch(pair.command(), server.pid)
+    peaks = watch([*pair.command(), "--quiet"], server.pid)
     if peaks.exit_code != code:
         raise NotVerifiedError(f"exit {peaks.exit_code}, not {code}")
     emit("memory", {"case": "keyless"} | facts | asdict(peaks))
