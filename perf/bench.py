@@ -30,7 +30,17 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, TextIO
 
-from perf.cases import CASES, RATE, TO_POSTGRESQL, TO_SQLITE, VERIFY, Case, Contender, chosen
+from perf.cases import (
+    CASES,
+    RATE,
+    TO_POSTGRESQL,
+    TO_SQLITE,
+    VERIFY,
+    Case,
+    Contender,
+    chosen,
+    in_turn,
+)
 from perf.datasets import data_file, rows_of_database, rows_of_file
 from perf.memory import Peaks, watch
 from perf.paired import (
@@ -164,7 +174,7 @@ def main() -> int:
         with running(options.server) as server:
             verified = [_run_case(case, options, server, records) for case in cases]
     print(table(records.found), file=sys.stderr)
-    print(f"The records are in {options.results / name}", file=sys.stderr)
+    print(f"python -m perf.plots {options.results / name} draws it.", file=sys.stderr)
     return 0 if all(verified) else 1
 
 
@@ -217,7 +227,7 @@ def measure(place: Place, options: argparse.Namespace, emit: Emit) -> None:
                 _warm_up(place, contender, emit)
     samples: dict[str, list[Sample]] = {contender.name: [] for contender in taking_part}
     for number in range(1, options.pairs + 1):
-        for contender in list(taking_part):
+        for contender in in_turn(taking_part, number):
             with _failing(contender, taking_part, emit):
                 cost, sample = costed(_runner(place, contender), place.server)
                 samples[contender.name].append(sample)

@@ -6,7 +6,7 @@ The targets are those for two cores; see docs/performance.md.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from perf.verdicts import PRODUCT, Comparison, Targets
 
@@ -45,6 +45,8 @@ class Case:
     quick: bool = False
 
 
+# Of the largest scale factor, whatever is done to it.
+MEMORY = Targets(800, 500)
 OURS = Contender(PRODUCT, PRODUCT)
 # As the product's own sessions: a commit need not wait for the disk.
 BARE_LOOP = Contender("bare_loop", "bare_loop", ("--session=SET synchronous_commit = off",))
@@ -59,10 +61,10 @@ def _whole(rival: str, targets: Targets | None = None) -> Comparison:
 
 
 def _against(
-    name: str, data: str, direction: str, rivals: dict[str, Targets | None], *, quick: bool = False
+    data: str, direction: str, rivals: dict[str, Targets | None], *, quick: bool = False
 ) -> Case:
     """Whole jobs, but of the bare loop, which neither builds keys nor verifies: of that the copy,
-    both sides with the start of their workers."""
+    both sides with the start of their workers. The case is called as its data and its direction."""
     comparisons = tuple(
         Comparison("copy / bare_loop", "copy", "bare_loop", "total", targets)
         if rival == BARE_LOOP.name
@@ -70,38 +72,36 @@ def _against(
         for rival, targets in rivals.items()
     )
     contenders = (OURS, *map(_rival, rivals))
+    name = data + {TO_POSTGRESQL: "", TO_SQLITE: "-back", VERIFY: "-verify"}[direction]
     return Case(name, data, direction, contenders, comparisons, quick=quick)
 
 
 def _tpch(scale: float) -> tuple[Case, ...]:
     data, main = TPCH[scale], scale == 1
-    rivals: dict[str, Targets | None] = {
+    there: dict[str, Targets | None] = {
         "duckdb_same_work": Targets(1.0, 0.8) if main else None,
         "bare_loop": Targets(1.05, 0.95) if main else None,
     }
     if scale <= 1:  # the slow ones: beyond this they would take most of the time
-        rivals |= {"pgloader": Targets(0.33, 0.25) if main else None, "shell_recipe": None}
-    there = _against(data, data, TO_POSTGRESQL, rivals, quick=scale < 1)
+        there |= {"pgloader": Targets(0.33, 0.25) if main else None, "shell_recipe": None}
     back = {"duckdb_to_sqlite": Targets(0.9, 0.6) if main else None}
     again = {
         "duckdb_hashes": Targets(1.1, 0.7) if main else None,
         "bare_read": Targets(1.15) if main else None,
         "bare_read_plain": Targets(1.15) if main else None,
     }
-    if scale > 1:
-        memory = Targets(800, 500)
-        there = Case(there.name, data, TO_POSTGRESQL, there.contenders, there.comparisons, memory)
-    return (
-        there,
-        _against(f"{data}-back", data, TO_SQLITE, back, quick=scale < 1),
-        _against(f"{data}-verify", data, VERIFY, again, quick=scale < 1),
+    cases = (
+        _against(data, TO_POSTGRESQL, there, quick=scale < 1),
+        _against(data, TO_SQLITE, back, quick=scale < 1),
+        _against(data, VERIFY, again, quick=scale < 1),
     )
+    return tuple(replace(case, memory=MEMORY if scale == 5 else None) for case in cases)
 
 
 def _shape(data: str, *rivals: str) -> tuple[Case, ...]:
     return (
-        _against(data, data, TO_POSTGRESQL, dict.fromkeys(rivals), quick=True),
-        _against(f"{data}-back", data, TO_SQLITE, {"duckdb_to_sqlite": None}),
+        _against(data, TO_POSTGRESQL, dict.fromkeys(rivals), quick=True),
+        _against(data, TO_SQLITE, {"duckdb_to_sqlite": None}),
     )
 
 
@@ -127,12 +127,10 @@ CASES: tuple[Case, ...] = (
     *_shape("blobs", "duckdb_same_work"),
     *_shape("text-keys", "duckdb_same_work", "bare_loop"),
     *_shape("keyless", "duckdb_same_work", "bare_loop"),
-    _against(
-        "many-tables", "many-tables", TO_POSTGRESQL, {"bare_tables": Targets(2.0)}, quick=True
-    ),
-    _against("narrow", "narrow", TO_POSTGRESQL, {"duckdb_same_work": Targets(1.2, 0.8)}),
-    _against("narrow-back", "narrow", TO_SQLITE, {"duckdb_to_sqlite": None}),
-    _against("chinook", "chinook", TO_POSTGRESQL, {"pgloader": Targets(0.9, 0.5)}, quick=True),
+    _against("many-tables", TO_POSTGRESQL, {"bare_tables": Targets(2.0)}, quick=True),
+    _against("narrow", TO_POSTGRESQL, {"duckdb_same_work": Targets(1.2, 0.8)}),
+    _against("narrow", TO_SQLITE, {"duckdb_to_sqlite": None}),
+    _against("chinook", TO_POSTGRESQL, {"pgloader": Targets(0.9, 0.5)}, quick=True),
     _workers(0.1),
     _workers(1),
     _rates(0.1),
@@ -152,3 +150,9 @@ def chosen(names: Sequence[str], *, full: bool) -> tuple[Case, ...]:
 
 def _of(names: Iterable[str]) -> tuple[Case, ...]:
     return tuple(case for case in CASES if case.name in names)
+
+
+def in_turn(contenders: Sequence[Contender], number: int) -> list[Contender]:
+    """Each once, and in every round another one first: the second may find a busier disk."""
+    first = number % max(len(contenders), 1)
+    return [*contenders[first:], *contenders[:first]]

@@ -1,7 +1,7 @@
 """The table of cases that the benchmarks measure."""
 
 import pytest
-from perf.cases import CASES, RATE, RATES, Case, chosen
+from perf.cases import CASES, RATE, RATES, Case, chosen, in_turn
 from perf.rivals import RIVALS
 from perf.shapes import SHAPES
 from perf.verdicts import PRODUCT, Targets
@@ -56,7 +56,7 @@ def test_the_targets_stand_where_they_belong() -> None:
     }
     assert found == TARGETS
     assert {case.name: case.memory for case in CASES if case.memory} == {
-        "tpch-5": Targets(800, 500)
+        name: Targets(800, 500) for name in ("tpch-5", "tpch-5-back", "tpch-5-verify")
     }
 
 
@@ -74,3 +74,10 @@ def test_cases_are_chosen_by_name_and_keep_their_order() -> None:
     ]
     with pytest.raises(KeyError):
         chosen(["tpch-7"], full=True)
+
+
+def test_another_one_is_first_in_each_round(case: Case) -> None:
+    contenders = case.contenders
+    rounds = [in_turn(contenders, number) for number in range(1, len(contenders) + 1)]
+    assert all(set(order) == set(contenders) for order in rounds)
+    assert {order[0] for order in rounds} == set(contenders)
