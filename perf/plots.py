@@ -21,6 +21,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Rectangle
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 from perf.bench import RESULTS_FOLDER
+from perf.cases import CASES
 from perf.series import (
     COPY,
     FINISH,
@@ -80,6 +81,18 @@ STYLE = {
     "legend.frameon": False,
     "figure.dpi": 130,
 }
+NAMES = {
+    PRODUCT: "tableferry",
+    "duckdb_same_work": "DuckDB, same work",
+    "duckdb_to_sqlite": "DuckDB, same work",
+    "duckdb_hashes": "DuckDB, hashes only",
+    "shell_recipe": "sqlite3 | psql, copy only",
+    "bare_loop": "bare loop, copy only",
+    "bare_tables": "bare loop by table",
+    "bare_read": "bare read, numeric as text",
+    "bare_read_plain": "bare read",
+    "pgloader": "pgloader, unverified",
+}
 DIRECTION_TITLES = {
     "to-postgresql": "SQLite to PostgreSQL",
     "to-sqlite": "PostgreSQL to SQLite",
@@ -96,7 +109,7 @@ def draw_ratios(records: Sequence[Record]) -> Any:
     axes.axvline(1, color=BLACK, linewidth=0.8, zorder=1)
     for place, row in zip(places, rows, strict=True):
         _draw_ratio(axes, row, place)
-    _name_rows(axes, [(row.case, row.name) for row in rows], places, height)
+    _name_rows(axes, [(row.case, _named(row)) for row in rows], places, height)
     axes.set_xscale("log")
     low = min(min(row.least, *row.targets.values(), row.ratio) for row in rows)
     high = max(max(row.greatest, *row.targets.values(), row.ratio) for row in rows)
@@ -117,11 +130,16 @@ def _draw_ratio(axes: Axes, row: RatioRow, place: float) -> None:
     axes.plot(row.ratio, place, "o", color=colour, markersize=5)
     for name, marker, size in (("first", "|", 11), ("aim", "<", 5)):
         if name in row.targets:
-            axes.plot(row.targets[name], place, marker, color=BLACK, markersize=size, zorder=4)
-    text = f"{row.ratio:.2f}"
-    text += f"  ({row.least:.2f} to {row.greatest:.2f})"
+            style = {"color": BLACK, "markersize": size, "markeredgewidth": 1.5, "zorder": 4}
+            axes.plot(row.targets[name], place, marker, **style)
+    text = f"{row.ratio:.2f}  ({row.least:.2f} to {row.greatest:.2f})"
     edge = ("axes fraction", "data")
     axes.annotate(text, (1.01, place), xycoords=edge, va="center", fontsize=8)
+
+
+def _named(row: RatioRow) -> str:
+    measure, _, rival = row.name.partition(" / ")
+    return f"{measure} ÷ {NAMES[rival]}"
 
 
 def _rows_under_headings(cases: Sequence[str]) -> tuple[list[float], float]:
@@ -206,7 +224,7 @@ def _draw_line(axes: Axes, found: Line, number: int, unit: float) -> None:
         [x / unit for x in found.x],
         medians,
         yerr=[below, above],
-        label=found.label,
+        label=NAMES.get(found.label, found.label),
         color=OF_LINES[number % len(OF_LINES)],
         marker=MARKERS[number % len(MARKERS)],
         markersize=4,
@@ -252,8 +270,10 @@ def draw_phases(records: Sequence[Record]) -> Any:
     figure, axes = plt.subplots(figsize=(8.5, 1.2 + ROW_INCHES * height), layout="constrained")
     for place, (bar, whole) in zip(places, found, strict=True):
         _draw_bar(axes, bar, place, whole)
-    _name_rows(axes, [(bar.case, bar.contender) for bar, _ in found], places, height)
+    _name_rows(axes, [(bar.case, NAMES[bar.contender]) for bar, _ in found], places, height)
     axes.axvline(1, color=BLACK, linewidth=0.8, zorder=0)
+    axes.grid(axis="x", color=PALE, linewidth=0.6)
+    axes.set_axisbelow(True)
     axes.set_xlim(0, 1.1 * max(bar.total / whole for bar, whole in found))
     axes.set_xlabel("time, our whole run of the same case = 1; the seconds behind each bar")
     used = {phase for bar, _ in found for phase in bar.seconds}
@@ -292,7 +312,8 @@ DRAWINGS: dict[str, Callable[[Sequence[Record]], Any]] = {
 
 
 def read(files: Sequence[Path]) -> list[Record]:
-    """The records of all files; of a case that stands in several, those of the last."""
+    """The records of all files in the order of the table of cases; of a case that stands in
+    several, those of the last."""
     cases: dict[str, list[Record]] = {}
     for file in files:
         found: dict[str, list[Record]] = {}
@@ -300,7 +321,7 @@ def read(files: Sequence[Path]) -> list[Record]:
             record: dict[str, Any] = json.loads(text)
             found.setdefault(record["case"], []).append(record)
         cases |= found
-    return [record for records in cases.values() for record in records]
+    return [record for case in CASES for record in cases.get(case.name, ())]
 
 
 def main() -> None:
