@@ -85,14 +85,15 @@ Emit = Callable[[str, dict[str, Any]], None]
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where a case runs. `file` is its data; `url` a filled database, where the case starts from
-    one; `out` the file that is written into SQLite."""
+    """Where a case runs. `file` is its data, of so many `rows`; `url` a filled database, where the
+    case starts from one; `out` the file that is written into SQLite."""
 
     case: Case
     file: Path
     server: Server
     out: Path
     workers: int
+    rows: int
     url: str = ""
 
     def ready(self) -> str:
@@ -125,9 +126,9 @@ class Place:
     def missing_rows(self, url: str) -> int:
         """How many rows the last run has left behind."""
         if self.case.direction == TO_POSTGRESQL:
-            return rows_of_file(self.file) - rows_of_database(url)
+            return self.rows - rows_of_database(url)
         if self.case.direction == TO_SQLITE:
-            return rows_of_file(self.file) - rows_of_file(self.out)
+            return self.rows - rows_of_file(self.out)
         return 0
 
 
@@ -195,10 +196,11 @@ def _run_case(case: Case, options: argparse.Namespace, server: Server, records: 
         return True
     with tempfile.TemporaryDirectory(dir=options.folder) as out:
         try:
-            place = Place(case, file, server, Path(out, "out.sqlite"), options.workers)
+            rows = rows_of_file(file)
+            place = Place(case, file, server, Path(out, "out.sqlite"), options.workers, rows)
             if case.direction != TO_POSTGRESQL:
                 place = replace(place, url=filled(file, server))
-            facts = {"data": case.data, "direction": case.direction, "rows": rows_of_file(file)}
+            facts = {"data": case.data, "direction": case.direction, "rows": rows}
             more = {"workers": options.workers, "pairs": options.pairs, "tools": tools()}
             emit("setup", facts | more | setup(server, file))
             measure(place, options, emit)
