@@ -15,17 +15,18 @@ Record = dict[str, Any]
 
 # Ours and the rivals' phases under one name each, in the order of a run. "rest" is when nobody does
 # anything, such as while worker processes start.
-START, PREPARE, COPY, KEYS, VERIFY, FINISH, REST, WHOLE = (
+START, PREPARE, COPY, KEYS, STATISTICS, VERIFY, FINISH, REST, WHOLE = (
     "start",
     "prepare",
     "copy",
     "keys",
+    "statistics",
     "verify",
     "finish",
     "rest",
     "not told apart",
 )
-PHASES = (START, PREPARE, COPY, KEYS, VERIFY, FINISH, REST, WHOLE)
+PHASES = (START, PREPARE, COPY, KEYS, STATISTICS, VERIFY, FINISH, REST, WHOLE)
 _OF_RIVALS = {
     "start": START,
     "create": PREPARE,
@@ -106,6 +107,8 @@ def shares(timeline: Sequence[Record], total: float) -> dict[str, float]:
 
 
 def _phase(span: Record) -> str:
+    if span["what"] == "index" and span["name"] == "statistics":
+        return STATISTICS  # no rival takes them
     if span["worker"]:
         return _OF_WORKERS[span["what"]]
     return _OF_RUNS.get(span["name"], REST)

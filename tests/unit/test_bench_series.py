@@ -59,14 +59,16 @@ def test_the_seconds_of_a_run_are_shared_among_what_is_done_in_them() -> None:
         _span(1, "copy", 2, 4),
         _span(2, "copy", 2, 1),
         _span(2, "index", 3, 3),
-        _span(1, "verify", 6, 2),
+        _span(1, "verify", 6, 1.5),
+        _span(1, "index", 7.5, 0.5, "statistics"),
         _span(0, "run", 9, 1, "publish"),
     ]
     assert shares(timeline, 10.0) == {
         "prepare": 1.0,
         "copy": 2.5,
         "keys": 1.5,
-        "verify": 2.0,
+        "statistics": 0.5,
+        "verify": 1.5,
         "finish": 1.0,
         "rest": 2.0,
     }
