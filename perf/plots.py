@@ -273,7 +273,7 @@ def draw_phases(records: Sequence[Record]) -> Any:
     for place, (bar, whole) in zip(places, found, strict=True):
         _draw_bar(axes, bar, place, whole)
     _name_rows(axes, [(bar.case, NAMES[bar.contender]) for bar, _ in found], places, height)
-    axes.axvline(1, color=BLACK, linewidth=0.8, zorder=0)
+    axes.axvline(1, color=BLACK, linewidth=0.8, zorder=0.6)
     axes.grid(axis="x", color=PALE, linewidth=0.6)
     axes.set_axisbelow(True)
     axes.set_xlim(0, 1.1 * max(bar.total / whole for bar, whole in found))
