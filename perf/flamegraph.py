@@ -9,12 +9,11 @@ from __future__ import annotations
 
 import argparse
 import subprocess
-import sys
 import tempfile
 from pathlib import Path
 
 from perf.account import Case, add_case_arguments, case_name, prepared, source_of
-from perf.paired import ROOT
+from perf.paired import ROOT, product_cli
 from perf.servers import running
 
 RESULTS = ROOT / "perf" / "results"
@@ -43,7 +42,7 @@ def record(case: Case, output: Path, options: argparse.Namespace) -> None:
     command = ["py-spy", "record", "--subprocesses", "--format", "flamegraph"]
     command += ["--rate", str(options.rate), "--output", str(output)]
     command += ["--native"] if options.native else []
-    own = [sys.executable, "-m", "tableferry.cli", *case.arguments]
+    own = [*product_cli(), *case.arguments]
     subprocess.run([*command, "--", *own], cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
 
 

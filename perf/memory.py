@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import argparse
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Iterable, Sequence
@@ -18,17 +17,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import psutil
-from perf.paired import (
-    PRODUCT,
-    RIVALS,
-    ROOT,
-    emit,
-    product_command,
-    rival_command,
-    setup,
-)
+from perf.paired import ROOT, carry_command, emit, product_command, rival_command, setup
 from perf.servers import VERSIONS, Server, running
+from perf.verdicts import PRODUCT
 
+RIVALS = ("duckdb_same_work", "pgloader", "shell_recipe", "bare_loop")
 DIRECTIONS = ("to-postgresql", "to-sqlite", "between-postgresql", "between-sqlite")
 INTERVAL_SECONDS = 0.1
 _FIELDS = ("Pss", "Pss_Anon", "Pss_File", "Pss_Shmem")
@@ -113,16 +106,14 @@ def _parted(line: str) -> tuple[str, str, str]:
 
 def _in_direction(direction: str, sqlite: Path, server: Server, folder: Path) -> list[str]:
     """The product's command; what it starts from is made first, and not measured."""
-    own = [sys.executable, "-m", "tableferry.cli", "database", "--yes", "--force"]
-    file = f"sqlite://{folder / 'out.sqlite'}"
     url = server.fresh_database()
-    if direction == "between-sqlite":
-        return [*own, "--from", f"sqlite://{sqlite}", "--to", file]
     if direction == "to-postgresql":
         return product_command(sqlite, url)
+    if direction == "between-sqlite":
+        return carry_command(f"sqlite://{sqlite}", f"sqlite://{folder / 'out.sqlite'}")
     subprocess.run(product_command(sqlite, url), cwd=ROOT, check=True, capture_output=True)
-    target = file if direction == "to-sqlite" else server.another_database()
-    return [*own, "--from", url, "--to", target]
+    target = f"sqlite://{folder / 'out.sqlite'}"
+    return carry_command(url, target if direction == "to-sqlite" else server.another_database())
 
 
 def main() -> None:

@@ -90,16 +90,16 @@ def _values(shape: str, rows: int, generator: np.random.Generator) -> Columns:
     if shape == "rank":
         return pair | {"rank": _with_nulls(generator.random(rows), generator)}
     if shape == "word":
-        return {"id": pa.array(number + 1), "spelling": _words(rows, generator)}
+        return {"id": pa.array(number + 1), "spelling": words(rows, generator)}
     return {
         "id": pa.array(number + 1),
         "word": pa.array(generator.integers(1, rows + 1, rows)),
         "class": pa.array(np.array(["noun", "verb", "adj"])[generator.integers(0, 3, rows)]),
-        "note": _words(rows, generator),
+        "note": words(rows, generator),
     }
 
 
-def _words(rows: int, generator: np.random.Generator) -> pa.Array:
+def words(rows: int, generator: np.random.Generator) -> pa.Array:
     """Words of 3 to 14 small letters, cut out of one long random text."""
     lengths = generator.integers(3, 15, rows, dtype=np.int32)
     ends = np.concatenate(([0], np.cumsum(lengths, dtype=np.int32))).astype(np.int32)

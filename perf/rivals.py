@@ -1,32 +1,27 @@
 """What the product is measured against, each in a process of its own.
 
-    python -m perf.rivals duckdb_same_work FILE.sqlite postgresql://…
-    python -m perf.rivals pgloader         FILE.sqlite postgresql://…
-    python -m perf.rivals duckdb_to_sqlite NEW.sqlite  postgresql://…   (from a filled database)
-    python -m perf.rivals bare_loop        FILE.sqlite postgresql://… --workers 2
-    python -m perf.rivals bare_read        FILE.sqlite postgresql://…   (after a copy)
-    python -m perf.rivals bare_read_plain  FILE.sqlite postgresql://…   (after a copy)
+    python -m perf.rivals NAME FILE.sqlite postgresql://…
 
-Each prints one JSON object: the seconds of its phases, and details. The target database has to be
-empty, and only bare_read and bare_read_plain need it filled.
+To PostgreSQL, into an empty database: duckdb_same_work, pgloader, shell_recipe, bare_loop and
+bare_tables. From a filled one: duckdb_to_sqlite (into a new file). Of two filled sides:
+duckdb_hashes, bare_read and bare_read_plain.
+
+Each prints one JSON object: the seconds of its phases, and details. The bare programs do with the
+drivers alone what the product does with them; what each leaves out stands at its function.
 """
 
 from __future__ import annotations
 
 import argparse
 import importlib.metadata
-import itertools
 import json
 import math
 import multiprocessing
 import re
-import sqlite3
 import subprocess
-import time
 import urllib.parse
-from collections.abc import Iterator, Sequence
-from contextlib import closing, contextmanager
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass
 from multiprocessing.synchronize import Barrier
 from pathlib import Path
 from typing import Any
@@ -35,230 +30,26 @@ import adbc_driver_postgresql.dbapi
 import adbc_driver_sqlite.dbapi
 import pyarrow as pa
 import pyarrow.compute as pc
+from perf.duckdb_rivals import duckdb_hashes, duckdb_same_work, duckdb_to_sqlite
+from perf.rival_source import (
+    RANGE_ROWS,
+    Column,
+    Range,
+    Result,
+    Stopwatch,
+    Table,
+    even_ranges,
+    listed,
+    quoted,
+    tables_of,
+)
 
 # The bare loop is the yardstick of the copy phase. Whoever changes what it does raises this, and
 # figures of two revisions are not compared.
 BARE_LOOP_REVISION = 1
 BARE_READS = ("bare_read", "bare_read_plain")
 BATCH_ROWS = 65_536
-RANGE_ROWS = 500_000
 WORKERS = 2
-
-
-@dataclass(frozen=True, slots=True)
-class Result:
-    """Seconds by phase, and whatever is needed to judge them.
-
-    The phases cover the whole job, imports of the rival's own libraries included, but not the
-    start of the Python that runs this file.
-    """
-
-    rival: str
-    seconds: dict[str, float]
-    detail: dict[str, Any] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True)
-class Column:
-    name: str
-    declared: str
-
-
-@dataclass(frozen=True, slots=True)
-class Table:
-    """An SQLite table; `indexes` holds the columns of each index that CREATE INDEX made."""
-
-    name: str
-    columns: tuple[Column, ...]
-    key: tuple[str, ...]
-    indexes: tuple[tuple[str, ...], ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Range:
-    """Rows with `low` <= rowid < `high`; None is unbounded."""
-
-    table: str
-    low: int | None
-    high: int | None
-
-
-class Stopwatch:
-    """Seconds by phase; a phase entered again adds to its sum."""
-
-    def __init__(self) -> None:
-        self.seconds: dict[str, float] = {}
-
-    @contextmanager
-    def phase(self, name: str) -> Iterator[None]:
-        started = time.perf_counter()
-        yield
-        elapsed = time.perf_counter() - started
-        self.seconds[name] = self.seconds.get(name, 0.0) + elapsed
-
-
-# --- the source, as the rivals see it ------------------------------------------------------------
-
-
-def tables_of(sqlite: Path) -> list[Table]:
-    with closing(sqlite3.connect(f"file:{sqlite}?mode=ro", uri=True)) as connection:
-        names = connection.execute(
-            "SELECT name FROM sqlite_schema WHERE type = 'table' AND name NOT LIKE 'sqlite\\_%'"
-            " ESCAPE '\\' ORDER BY rowid"
-        ).fetchall()
-        return [_table(connection, name) for (name,) in names]
-
-
-def _table(connection: sqlite3.Connection, name: str) -> Table:
-    rows = connection.execute("SELECT name, type, pk FROM pragma_table_info(?)", (name,)).fetchall()
-    made = connection.execute(
-        "SELECT name FROM pragma_index_list(?) WHERE origin = 'c'", (name,)
-    ).fetchall()
-    return Table(
-        name,
-        tuple(Column(column, declared) for column, declared, _ in rows),
-        tuple(column for column, _, place in sorted(rows, key=lambda row: row[2]) if place),
-        tuple(_indexed(connection, index) for (index,) in made),
-    )
-
-
-def _indexed(connection: sqlite3.Connection, index: str) -> tuple[str, ...]:
-    found = connection.execute("SELECT name FROM pragma_index_info(?) ORDER BY seqno", (index,))
-    return tuple(name for (name,) in found)
-
-
-def even_ranges(sqlite: Path, rows: int = RANGE_ROWS) -> list[Range]:
-    """Rowid ranges of `rows` each, those of the largest tables first, ends unbounded."""
-    with closing(sqlite3.connect(f"file:{sqlite}?mode=ro", uri=True)) as connection:
-        last = {
-            table.name: connection.execute(
-                f"SELECT max(rowid) FROM {_quoted(table.name)}"
-            ).fetchone()[0]
-            for table in tables_of(sqlite)
-        }
-    ranges = []
-    for table, maximum in sorted(last.items(), key=lambda item: -(item[1] or 0)):
-        cuts = [None, *range(rows, maximum or 0, rows), None]
-        ranges += [Range(table, low, high) for low, high in itertools.pairwise(cuts)]
-    return ranges
-
-
-def _quoted(name: str) -> str:
-    return '"' + name.replace('"', '""') + '"'
-
-
-def _listed(names: Sequence[str]) -> str:
-    return ", ".join(map(_quoted, names))
-
-
-# --- DuckDB --------------------------------------------------------------------------------------
-
-
-def duckdb_same_work(sqlite: Path, url: str) -> Result:
-    """DuckDB doing what the product does: copy, keys and indexes, hashes of both sides.
-
-    Decimals travel as double, its own choice for an SQLite source.
-    """
-    watch = Stopwatch()
-    with watch.phase("start"):
-        connection = _duckdb(sqlite, url)
-        tables = tables_of(sqlite)
-    with watch.phase("copy"):
-        for table in tables:
-            name = _quoted(table.name)
-            connection.execute(f"CREATE TABLE pg.{name} AS SELECT * FROM lite.{name}")
-    with watch.phase("keys"):
-        for table in tables:
-            for statement in _key_statements(table):
-                connection.execute("CALL postgres_execute('pg', ?)", [statement])
-    with watch.phase("hash"):
-        differing = [
-            table.name
-            for table in tables
-            if _duckdb_hash(connection, "lite", table) != _duckdb_hash(connection, "pg", table)
-        ]
-    return Result("duckdb_same_work", watch.seconds, {"tables_differing": differing})
-
-
-def _duckdb(sqlite: Path, url: str, *, writable: bool = False) -> Any:
-    # Imported here: the other rivals should not pay for them.
-    import duckdb
-    from duckdb_extensions import import_extension
-
-    connection = duckdb.connect()
-    for extension in ("sqlite_scanner", "postgres_scanner"):
-        import_extension(extension, con=connection)
-        connection.execute(f"LOAD {extension}")
-    mode = "" if writable else ", READ_ONLY"
-    connection.execute(f"ATTACH '{sqlite}' AS lite (TYPE sqlite{mode})")
-    connection.execute(f"ATTACH '{url}' AS pg (TYPE postgres)")
-    return connection
-
-
-def _key_statements(table: Table) -> list[str]:
-    name = _quoted(table.name)
-    statements = [f"CREATE INDEX ON {name} ({_listed(columns)})" for columns in table.indexes]
-    if table.key:
-        statements.append(f"ALTER TABLE {name} ADD PRIMARY KEY ({_listed(table.key)})")
-    return statements
-
-
-def _duckdb_hash(connection: Any, side: str, table: Table) -> Any:
-    return connection.execute(
-        f"SELECT count(*), bit_xor(hash(COLUMNS(*))) FROM {side}.{_quoted(table.name)}"
-    ).fetchone()
-
-
-def duckdb_to_sqlite(sqlite: Path, url: str) -> Result:
-    """The same work the other way: tables into a new SQLite file, keys as unique indexes there,
-    hashes of both sides. What SQLite has no type for, DuckDB turns into one of its own choice."""
-    watch = Stopwatch()
-    with watch.phase("start"):
-        connection = _duckdb(sqlite, url, writable=True)
-        tables = _postgres_tables(connection)
-    with watch.phase("copy"):
-        for table in tables:
-            name = _quoted(table.name)
-            connection.execute(f"CREATE TABLE lite.{name} AS SELECT * FROM pg.{name}")
-    with watch.phase("keys"):
-        # The one way in which it takes an index for an attached file.
-        connection.execute("USE lite")
-        for table in tables:
-            if table.key:
-                index, listed = _quoted(table.name + "_key"), _listed(table.key)
-                connection.execute(
-                    f"CREATE UNIQUE INDEX {index} ON {_quoted(table.name)} ({listed})"
-                )
-    with watch.phase("hash"):
-        differing = [
-            table.name for table in tables if not _duckdb_hashes_equal(connection, table.name)
-        ]
-    connection.close()
-    return Result("duckdb_to_sqlite", watch.seconds, {"tables_differing": differing})
-
-
-def _duckdb_hashes_equal(connection: Any, table: str) -> bool:
-    """Per column, both sides as what they became in SQLite."""
-    name = _quoted(table)
-    columns = connection.execute(f"DESCRIBE lite.{name}").fetchall()
-    own = ", ".join(f"bit_xor(hash({_quoted(c)}))" for c, *_ in columns)
-    cast = ", ".join(f"bit_xor(hash(CAST({_quoted(c)} AS {t})))" for c, t, *_ in columns)
-    mine = connection.execute(f"SELECT count(*), {own} FROM lite.{name}").fetchone()
-    theirs = connection.execute(f"SELECT count(*), {cast} FROM pg.{name}").fetchone()
-    return bool(mine == theirs)
-
-
-def _postgres_tables(connection: Any) -> list[Table]:
-    found = connection.execute(
-        "SELECT * FROM postgres_query('pg', $$SELECT c.relname::text AS name, "
-        "coalesce((SELECT string_agg(a.attname, ',' ORDER BY x.i) FROM pg_constraint k "
-        "CROSS JOIN LATERAL unnest(k.conkey) WITH ORDINALITY x(n, i) "
-        "JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum = x.n "
-        "WHERE k.conrelid = c.oid AND k.contype = 'p'), '') AS key "
-        "FROM pg_class c WHERE c.relnamespace = 'public'::regnamespace AND c.relkind = 'r' "
-        "ORDER BY 1$$)"
-    ).fetchall()
-    return [Table(name, (), tuple(filter(None, key.split(","))), ()) for name, key in found]
 
 
 # --- pgloader ------------------------------------------------------------------------------------
@@ -284,6 +75,31 @@ def _pgloader_url(url: str) -> str:
     return f"pgsql://{parts.netloc}unix:{query['host'][0]}:{query['port'][0]}{parts.path}"
 
 
+# --- the shell recipe ---------------------------------------------------------------------------
+
+
+def shell_recipe(sqlite: Path, url: str) -> Result:
+    """`sqlite3 -csv | psql \\copy`, table after table: no keys, nothing verified, no bytes."""
+    watch = Stopwatch()
+    tables = tables_of(sqlite)
+    with watch.phase("start"):
+        _create_tables(url, tables)
+    with watch.phase("copy"):
+        for table in tables:
+            _pipe(sqlite, url, quoted(table.name))
+    return Result("shell_recipe", watch.seconds)
+
+
+def _pipe(sqlite: Path, url: str, name: str) -> None:
+    """Raises CalledProcessError where either of the two fails."""
+    reading = ["sqlite3", "-readonly", "-csv", str(sqlite), f"SELECT * FROM {name}"]
+    writing = ["psql", "-Xq", "-v", "ON_ERROR_STOP=1", url, "-c", f"\\copy {name} FROM STDIN CSV"]
+    with subprocess.Popen(reading, stdout=subprocess.PIPE) as source:
+        subprocess.run(writing, stdin=source.stdout, check=True)
+    if source.returncode:
+        raise subprocess.CalledProcessError(source.returncode, reading)
+
+
 # --- the bare ADBC loop --------------------------------------------------------------------------
 
 
@@ -303,6 +119,44 @@ def bare_loop(
     rows = _in_workers(watch, "copy", workers, (sqlite, url, session), (_copy_range, jobs))
     detail = {"revision": BARE_LOOP_REVISION, "workers": workers, "ranges": len(jobs), "rows": rows}
     return Result("bare_loop", watch.seconds, detail | {"session": list(session)})
+
+
+def bare_tables(sqlite: Path, url: str, session: Sequence[str] = ()) -> Result:
+    """Create, copy, key and read back each table in a transaction of its own, over one connection
+    a side: what many small tables cost by themselves. No value is looked at."""
+    watch = Stopwatch()
+    with watch.phase("start"):
+        tables = tables_of(sqlite)
+        connections = _opened(sqlite, url, session)
+    rows = 0
+    with connections.sqlite, connections.postgresql:
+        for table in tables:
+            name = quoted(table.name)
+            with watch.phase("create"):
+                _execute(connections.postgresql, _creation(table))
+            with watch.phase("copy"):
+                rows += _ingested(connections, table, Range(table.name, None, None))
+            if table.key:
+                with watch.phase("keys"):
+                    key = f"ALTER TABLE {name} ADD PRIMARY KEY ({listed(table.key)})"
+                    _execute(connections.postgresql, key)
+            with watch.phase("read back"):
+                columns = listed([column.name for column in table.columns])
+                _rows_of(connections.postgresql, f"SELECT {columns} FROM {name}")
+                connections.postgresql.commit()
+    detail = {"revision": BARE_LOOP_REVISION, "tables": len(tables), "rows": rows}
+    return Result("bare_tables", watch.seconds, detail)
+
+
+def _execute(connection: Any, statement: str) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute(statement)
+
+
+def _rows_of(connection: Any, query: str) -> int:
+    with connection.cursor() as cursor:
+        cursor.execute(query)
+        return sum(batch.num_rows for batch in cursor.fetch_record_batch())
 
 
 def bare_read(
@@ -354,6 +208,11 @@ _connections: _Connections | None = None
 
 def _connect(sqlite: Path, url: str, session: Sequence[str], ready: Barrier) -> None:
     global _connections
+    _connections = _opened(sqlite, url, session)
+    ready.wait()
+
+
+def _opened(sqlite: Path, url: str, session: Sequence[str]) -> _Connections:
     source = adbc_driver_sqlite.dbapi.connect(f"file:{sqlite}?mode=ro")
     with source.cursor() as cursor:
         cursor.execute(f"PRAGMA mmap_size = {sqlite.stat().st_size}")
@@ -363,19 +222,22 @@ def _connect(sqlite: Path, url: str, session: Sequence[str], ready: Barrier) -> 
         for statement in session:
             cursor.execute(statement)
     target.commit()
-    _connections = _Connections(source, target)
-    ready.wait()
+    return _Connections(source, target)
 
 
 def _copy_range(job: tuple[Table, Range]) -> int:
     assert _connections
-    table, piece = job
-    with _connections.sqlite.cursor() as source, _connections.postgresql.cursor() as target:
+    rows = _ingested(_connections, *job)
+    _connections.postgresql.commit()
+    return rows
+
+
+def _ingested(connections: _Connections, table: Table, piece: Range) -> int:
+    with connections.sqlite.cursor() as source, connections.postgresql.cursor() as target:
         source.adbc_statement.set_options(**{"adbc.sqlite.query.batch_rows": str(BATCH_ROWS)})
         source.execute(_range_query(table, piece))
         reader = source.fetch_record_batch()
         rows: int = target.adbc_ingest(table.name, _converted(table, reader), mode="append")
-    _connections.postgresql.commit()
     return rows
 
 
@@ -396,8 +258,8 @@ def _range_query(table: Table, piece: Range) -> str:
         if value is not None
     ]
     where = f" WHERE {' AND '.join(bounds)}" if bounds else ""
-    columns = _listed([column.name for column in table.columns])
-    return f"SELECT {columns} FROM {_quoted(table.name)}{where}"
+    columns = listed([column.name for column in table.columns])
+    return f"SELECT {columns} FROM {quoted(table.name)}{where}"
 
 
 def _block_queries(
@@ -407,13 +269,13 @@ def _block_queries(
     connection = adbc_driver_postgresql.dbapi.connect(url)
     with connection, connection.cursor() as cursor:
         for table in tables:
-            name = _quoted(table.name)
+            name = quoted(table.name)
             cursor.execute(f"SELECT pg_relation_size('{name}') / 8192")
             blocks = cursor.fetchone()[0]
             pieces = max(1, sum(piece.table == table.name for piece in ranges))
             step = math.ceil((blocks + 1) / pieces)
             columns = ", ".join(
-                _quoted(column.name) + ("::text" if _decimal(column.declared) and not plain else "")
+                quoted(column.name) + ("::text" if _decimal(column.declared) and not plain else "")
                 for column in table.columns
             )
             for low in range(0, blocks + 1, step):
@@ -426,12 +288,15 @@ def _block_queries(
 def _create_tables(url: str, tables: Any) -> None:
     with adbc_driver_postgresql.dbapi.connect(url) as connection, connection.cursor() as cursor:
         for table in tables:
-            columns = ", ".join(
-                f"{_quoted(column.name)} {_target_type(column.declared)}"
-                for column in table.columns
-            )
-            cursor.execute(f"CREATE TABLE {_quoted(table.name)} ({columns})")
+            cursor.execute(_creation(table))
         connection.commit()
+
+
+def _creation(table: Table) -> str:
+    columns = ", ".join(
+        f"{quoted(column.name)} {_target_type(column.declared)}" for column in table.columns
+    )
+    return f"CREATE TABLE {quoted(table.name)} ({columns})"
 
 
 def _decimal(declared: str) -> tuple[int, int] | None:
@@ -488,33 +353,45 @@ def versions() -> dict[str, str]:
     return {name: importlib.metadata.version(name) for name in packages}
 
 
+# Those that take a file and a URL, and those that take options as well.
+WHOLE: dict[str, Callable[[Path, str], Result]] = {
+    "duckdb_same_work": duckdb_same_work,
+    "duckdb_to_sqlite": duckdb_to_sqlite,
+    "duckdb_hashes": duckdb_hashes,
+    "pgloader": pgloader,
+    "shell_recipe": shell_recipe,
+}
+RIVALS = (*WHOLE, "bare_loop", "bare_tables", *BARE_READS)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    whole = {
-        "duckdb_same_work": duckdb_same_work,
-        "duckdb_to_sqlite": duckdb_to_sqlite,
-        "pgloader": pgloader,
-    }
-    parser.add_argument("rival", choices=[*whole, "bare_loop", *BARE_READS])
+    parser.add_argument("rival", choices=RIVALS)
     parser.add_argument("sqlite", type=Path)
     parser.add_argument("url")
     parser.add_argument("--workers", type=int, default=WORKERS, help="of the bare loops")
     parser.add_argument("--range-rows", type=int, default=RANGE_ROWS, help="rows of a range")
     parser.add_argument(
-        "--session", action="append", default=[], metavar="SQL", help="for bare_loop's connections"
+        "--session",
+        action="append",
+        default=[],
+        metavar="SQL",
+        help="for the connections of the loops",
     )
     options = parser.parse_args()
-    sqlite = options.sqlite.resolve()
-    if options.rival in whole:
-        print(json.dumps(asdict(whole[options.rival](sqlite, options.url))))
-        return
+    print(json.dumps(asdict(_run(options, options.sqlite.resolve()))))
+
+
+def _run(options: argparse.Namespace, sqlite: Path) -> Result:
+    if options.rival in WHOLE:
+        return WHOLE[options.rival](sqlite, options.url)
+    if options.rival == "bare_tables":
+        return bare_tables(sqlite, options.url, options.session)
     ranges = even_ranges(sqlite, options.range_rows)
     if options.rival == "bare_loop":
-        result = bare_loop(sqlite, options.url, ranges, options.workers, options.session)
-    else:
-        plain = options.rival == "bare_read_plain"
-        result = bare_read(sqlite, options.url, ranges, options.workers, plain=plain)
-    print(json.dumps(asdict(result)))
+        return bare_loop(sqlite, options.url, ranges, options.workers, options.session)
+    plain = options.rival == "bare_read_plain"
+    return bare_read(sqlite, options.url, ranges, options.workers, plain=plain)
 
 
 if __name__ == "__main__":

@@ -24,7 +24,7 @@ from typing import Any
 
 import psycopg
 from perf import tpch_data
-from perf.paired import ROOT
+from perf.paired import ROOT, product_cli
 from perf.servers import VERSIONS, Server, running
 from perf.sqlite_file import DATA_FOLDER
 
@@ -71,7 +71,7 @@ def _leg(source: str, target: str) -> dict[str, Any]:
     """One migration, which must end verified; what its report names."""
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder, "report.json")
-        command = [sys.executable, "-m", "tableferry.cli", "database", "--yes"]
+        command = [*product_cli(), "database", "--yes"]
         command += ["--from", source, "--to", target, "--report", str(file)]
         started = time.perf_counter()
         done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)

@@ -63,6 +63,13 @@ class Server:
             cursor.execute(f"CREATE DATABASE {_DATABASE}_other")
         return self.url(f"{_DATABASE}_other")
 
+    def settle(self, url: str) -> None:
+        """Hint bits set, statistics there, and everything written: nothing of a load is left to do
+        while a run reads what it has loaded, and no autovacuum comes between."""
+        with _connect(url) as connection, connection.cursor() as cursor:
+            cursor.execute("VACUUM ANALYZE")
+            cursor.execute("CHECKPOINT")
+
     def cpu_seconds(self) -> float:
         """CPU time of the server since its start: the postmaster, its children, ended or not."""
         postmaster = psutil.Process(self.pid)

@@ -1,33 +1,23 @@
-"""`migrate database --verify` alone: its speed, what one difference adds, and its memory.
+"""Differences, as `migrate database --verify` finds them: what one costs, and their memory.
 
     python -m perf.verify --scale 1 --pairs 5 --server 15
-    python -m perf.verify --scale 0.1 --case verified
+    python -m perf.verify --scale 0.1 --case difference
 
-Three cases, each after the target was filled by one migration:
+Two cases, each after the target was filled by one migration; `perf.bench` has two equal sides:
 
-verified    All of TPC-H, both sides the same, against the bare loops of perf.rivals: these read the
-            same columns of both sides with the drivers alone, in as many processes, and hash
-            nothing. Two of them, since the driver's own reading of numeric is slow: `bare_read` has
-            it as text and is the harder one, `bare_read_plain` selects columns as they are. The
-            product counts from outside, the start of its Python included, a loop by its own phases.
 difference  lineitem with one cell changed in the target, in turns with the same table verified:
             with its key of two integers, with a key of text, and without a key. The report has to
             name that cell (without a key: that row on both sides), and nothing else.
 keyless     Peak memory of our processes (see perf.memory) over lineitem without a key, 6 million
             rows at scale 1: verified, with one difference, and with every row different.
 
-Prints JSON lines as perf.paired does.
+Prints JSON lines as perf.bench does.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
-import os
-import subprocess
-import sys
 import tempfile
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -38,30 +28,23 @@ import psycopg
 from perf import tpch_data
 from perf.memory import watch
 from perf.paired import (
-    PRODUCT,
-    ROOT,
-    Comparison,
     NotVerifiedError,
     Sample,
     add_arguments,
-    client_cpu_seconds,
     compare,
+    costed,
     emit,
-    product_command,
-    rival_command,
+    filled,
+    run_product,
     setup,
+    verify_command,
 )
-from perf.rivals import BARE_READS, RANGE_ROWS, WORKERS
+from perf.rivals import WORKERS
 from perf.servers import Server, running
 from perf.sqlite_file import DATA_FOLDER, new_file
+from perf.verdicts import PRODUCT, Comparison
 
-CASES = ("verified", "difference", "keyless")
-LIMIT = 1.15
-COMPARISONS = tuple(
-    Comparison(f"{measure} of --verify / {rival}", measure, rival, measure)
-    for rival in BARE_READS
-    for measure in ("total", "cpu")
-)
+CASES = ("difference", "keyless")
 TABLE = "lineitem"
 KEYS = ("integer", "text", "none")
 # What finding one differing row may add to the run: a quarter, or one more scan.
@@ -78,21 +61,11 @@ class Pair:
     sqlite: Path
     url: str
     workers: int
-    tables: str = "*"
+    tables: str
 
-    def command(self, report: Path) -> list[str]:
-        command = [
-            sys.executable,
-            "-m",
-            "tableferry.cli",
-            "database",
-            "--verify",
-            "--force",
-            "--quiet",
-        ]
-        command += ["--from", f"sqlite://{self.sqlite}", "--to", self.url]
-        command += ["--tables", self.tables, "--workers", str(self.workers)]
-        return [*command, "--report", str(report)]
+    def command(self) -> list[str]:
+        command = verify_command(self.sqlite, self.url)
+        return [*command, "--tables", self.tables, "--workers", str(self.workers)]
 
 
 def main() -> None:
@@ -100,96 +73,31 @@ def main() -> None:
     parser.add_argument("--scale", type=float, default=1.0, help="TPC-H scale factor")
     parser.add_argument("--folder", type=Path, default=DATA_FOLDER, help="where the data is kept")
     parser.add_argument("--workers", type=int, default=WORKERS)
-    parser.add_argument("--range-rows", type=int, default=RANGE_ROWS, help="of the bare loops")
     parser.add_argument(
         "--case", action="append", choices=CASES, help="one of them; may be repeated"
     )
     add_arguments(parser)
     options = parser.parse_args()
     sqlite = tpch_data.build(options.scale, options.folder).resolve()
-    cases = {"verified": verified, "difference": difference, "keyless": keyless}
+    cases = {"difference": difference, "keyless": keyless}
     with running(options.server) as server:
         emit("setup", setup(server, sqlite) | {"workers": options.workers})
         for name in options.case or CASES:
             cases[name](options, sqlite, server)
 
 
-# --- verified ------------------------------------------------------------------------------------
-
-
-def verified(options: argparse.Namespace, sqlite: Path, server: Server) -> None:
-    pair = Pair(sqlite, _filled(sqlite, server), options.workers)
-
-    def product() -> Sample:
-        return _verification(pair)[0]
-
-    runs: dict[str, Callable[[], Sample]] = {PRODUCT: product}
-    for name in BARE_READS:
-        command = [*rival_command(name, sqlite, pair.url), "--workers", str(options.workers)]
-        command += ["--range-rows", str(options.range_rows)]
-        runs[name] = _bare(command)
-    samples = _in_turns(options, server, "verified", runs)
-    for comparison in COMPARISONS:
-        emit("ratio", compare(comparison, samples) | {"limit": LIMIT})
-
-
-def _filled(sqlite: Path, server: Server) -> str:
-    """The URL of a database to which the file was carried."""
-    url = server.fresh_database()
-    subprocess.run(product_command(sqlite, url), cwd=ROOT, check=True, capture_output=True)
-    with psycopg.connect(url, autocommit=True) as connection:
-        # Hint bits are set, and no autovacuum comes between the runs.
-        connection.execute("VACUUM ANALYZE")
-        connection.execute("CHECKPOINT")
-    return url
-
-
-def _bare(command: list[str]) -> Callable[[], Sample]:
-    def run() -> Sample:
-        done = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, text=True, check=True)
-        result = json.loads(done.stdout)
-        seconds = result["seconds"]
-        return Sample({"total": sum(seconds.values())} | seconds, result["detail"])
-
-    return run
-
-
-def _verification(pair: Pair, status: str = "verified") -> tuple[Sample, dict[str, Any]]:
-    """One run of the product from outside, and its report, which has to say ``status``."""
-    with tempfile.TemporaryDirectory() as folder:
-        report = Path(folder, "report.json")
-        command = pair.command(report)
-        started = time.perf_counter()
-        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
-        wall = time.perf_counter() - started
-        found = json.loads(report.read_text()) if report.exists() else {}
-    if found.get("status") != status:
-        raise NotVerifiedError(f"exit {done.returncode}, {found.get('status')}: {done.stderr}")
-    timings = {name: float(value) for name, value in found["timings"].items()}
-    return Sample(timings | {"own_total": timings["total"], "total": wall}, {}), found
-
-
 def _in_turns(
     options: argparse.Namespace, server: Server, case: str, runs: dict[str, Callable[[], Sample]]
 ) -> dict[str, list[Sample]]:
-    """Every contender once a round; each sample gets "cpu", the seconds of client and server."""
+    """Every contender once a round."""
     samples: dict[str, list[Sample]] = {name: [] for name in runs}
     for number in range(1 - options.warmups, options.pairs + 1):
         for name, run in runs.items():
-            load = os.getloadavg()[0]
-            server_before, client_before = server.cpu_seconds(), client_cpu_seconds()
-            sample = run()
-            machine = {
-                "load_before": load,
-                "server_cpu_seconds": server.cpu_seconds() - server_before,
-                "client_cpu_seconds": client_cpu_seconds() - client_before,
-            }
-            cpu = machine["server_cpu_seconds"] + machine["client_cpu_seconds"]
-            sample = Sample(sample.seconds | {"cpu": cpu}, sample.detail)
+            cost, sample = costed(run, server)
             if number > 0:
                 samples[name].append(sample)
                 record = {"case": case, "round": number, "contender": name} | asdict(sample)
-                emit("run", record | {"machine": machine})
+                emit("run", record | {"machine": cost})
     return samples
 
 
@@ -199,7 +107,7 @@ def _in_turns(
 def difference(options: argparse.Namespace, sqlite: Path, server: Server) -> None:
     for key in KEYS:
         with lineitem_keyed(sqlite, key) as file:
-            pair = Pair(file, _filled(file, server), options.workers, TABLE)
+            pair = Pair(file, filled(file, server), options.workers, TABLE)
             _one_difference(options, server, key, pair)
 
 
@@ -229,11 +137,11 @@ def _one_difference(options: argparse.Namespace, server: Server, key: str, pair:
 
         def same() -> Sample:
             _write(connection, cell, cell["before"])
-            return _verification(pair)[0]
+            return run_product(pair.command())[0]
 
         def changed() -> Sample:
             _write(connection, cell, CHANGED)
-            sample, report = _verification(pair, "differences")
+            sample, report = run_product(pair.command(), "differences")
             _require_named(report, cell)
             return sample
 
@@ -303,7 +211,7 @@ def _require_named(report: dict[str, Any], cell: dict[str, Any]) -> None:
 
 def keyless(options: argparse.Namespace, sqlite: Path, server: Server) -> None:
     with lineitem_keyed(sqlite, "none") as file:
-        pair = Pair(file, _filled(file, server), options.workers, TABLE)
+        pair = Pair(file, filled(file, server), options.workers, TABLE)
         with psycopg.connect(pair.url, autocommit=True) as connection:
             cell = _cell_of(connection, "none")
             count = connection.execute(f"SELECT count(*) FROM {TABLE}".encode()).fetchone()
@@ -318,8 +226,7 @@ def keyless(options: argparse.Namespace, sqlite: Path, server: Server) -> None:
 
 
 def _measured(pair: Pair, server: Server, facts: dict[str, Any], code: int) -> None:
-    with tempfile.TemporaryDirectory() as folder:
-        peaks = watch(pair.command(Path(folder, "report.json")), server.pid)
+    peaks = watch([*pair.command(), "--quiet"], server.pid)
     if peaks.exit_code != code:
         raise NotVerifiedError(f"exit {peaks.exit_code}, not {code}")
     emit("memory", {"case": "keyless"} | facts | asdict(peaks))
