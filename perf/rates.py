@@ -85,15 +85,16 @@ def ingest(route: Route) -> tuple[float, int]:
         session.require_writable()
         session.execute(*dialect.statements.create_table(table.target))
         session.commit()
-        session.prepare_load()
+    with closing(dialect.open_loader(route.target)) as loader:
+        loader.prepare_load()
         pair = table.pair.target
         started = time.perf_counter()
-        session.ingest(pair.table, pair.columns, iter(batches))
-        session.commit()
+        loader.ingest(pair.table, pair.columns, iter(batches))
+        loader.commit()
         seconds = time.perf_counter() - started
         if isinstance(route.target.address, PostgresServer):
-            session.execute(f"DROP SCHEMA {quote(SCRATCH)} CASCADE")
-            session.commit()
+            loader.execute(f"DROP SCHEMA {quote(SCRATCH)} CASCADE")
+            loader.commit()
     return seconds, sum(batch.rows for batch in batches)
 
 
