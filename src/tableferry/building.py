@@ -107,8 +107,12 @@ class Building:
         roles: Roles,
         *,
         rowless: bool = False,
+        helpers: int = 0,
     ) -> None:
         self._source, self._target = ends
+        # Processes of the server that help with an index, which cost more than they save where our
+        # own workers keep the machine busy.
+        self._helpers = helpers
         self._schema = destination.schema
         self._statements = destination.dialect.statements
         self._session = session
@@ -411,7 +415,8 @@ class Building:
             then()
             return
         makes = f"{step.makes.what} {step.makes.name}".strip()
-        job = RunStatements(self._target, step.script, f"table {table.target.name}", makes)
+        script = (*self._statements.sort_beside(self._helpers), *step.script)
+        job = RunStatements(self._target, script, f"table {table.target.name}", makes)
         add(run_statements, job, lambda _: then(), urgency, refused)
 
     def _violated(

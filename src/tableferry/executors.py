@@ -157,8 +157,11 @@ class ProcessExecutor(Executor):
         if wait:
             for thread in self._threads:
                 thread.join()
+            # All are told before one is waited for: each takes its time to end.
             for worker in self._workers:
-                worker.end()
+                worker.dismiss()
+            for worker in self._workers:
+                worker.process.wait()
 
     def _serve(self, number: int, worker: _Worker) -> None:
         while (item := self._tasks.get()) is not None:
@@ -269,12 +272,11 @@ class _Worker:
             else:
                 return value
 
-    def end(self) -> None:
+    def dismiss(self) -> None:
         self._tasks.close()
         self._answers.close()
         assert self.process.stdin is not None
         self.process.stdin.close()
-        self.process.wait()
 
 
 def serve(tasks_fd: int, answers_fd: int, preload: str) -> None:

@@ -77,6 +77,8 @@ from tableferry.viewing import disagreements
 
 # Views over larger tables are created, and not read: each may read all of them several times.
 _MOST_VIEWED_BYTES = 1 << 30
+# Workers for each process of the server that may help one of them to build an index.
+_WORKERS_A_HELPER = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,6 +166,7 @@ class Loading:
             policy.violations,
             policy.roles,
             rowless=policy.rowless,
+            helpers=jobs.at_once // _WORKERS_A_HELPER,
         )
         self._violations = policy.violations
         self._building.exclude = self._exclude
@@ -524,10 +527,12 @@ class Loading:
             return
         if load.plan.target.indexes:
             self._begin(load, "index", 0)
-        self._building.indexes(
-            load.plan, partial(self._add, load), partial(self._end, load, "index")
-        )
+        self._building.indexes(load.plan, partial(self._add, load), partial(self._indexed, load))
         self._read_back(load)
+
+    def _indexed(self, load: _Load) -> None:
+        self._end(load, "index")
+        self._gather_statistics(load)
 
     def _read_back(self, load: _Load) -> None:
         table, target = load.plan.target, self._route.target
@@ -553,6 +558,13 @@ class Loading:
             partial(self._counted_target, load),
             Urgency.DIGEST,
         )
+
+    def _gather_statistics(self, load: _Load) -> None:
+        """For the planner, by whoever has nothing more urgent to do."""
+        name = load.plan.target.name
+        script = self._statements.analyze(name)
+        job = RunStatements(self._route.target, script, f"table {name}", "statistics")
+        self._add(load, run_statements, job, lambda _: None, Urgency.FINISH)
 
     def _digested(self, load: _Load, part: Range, result: Part) -> None:
         load.target.parts[part.number] = result
@@ -592,15 +604,11 @@ class Loading:
     # Finish
 
     def _add_foreign_keys(self) -> None:
-        """Foreign keys, when all that they refer to is there; then statistics for the planner."""
+        """Foreign keys, when all that they refer to is there."""
         for table in self.plan.tables:
             add = partial(self._add, self._loads[table.source.name])
             self._building.foreign_keys(table, add)
             self._building.restore(table, self._aside, add)
-            script = self._statements.analyze(table.target.name)
-            what = f"table {table.target.name}"
-            job = RunStatements(self._route.target, script, what, "statistics")
-            add(run_statements, job, lambda _: None, Urgency.FINISH)
         self._jobs.run()
 
     # Times

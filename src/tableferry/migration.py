@@ -13,7 +13,7 @@ from tableferry.adoption import with_demands
 from tableferry.casts import Offers, parse_all
 from tableferry.dialects import dialect_of
 from tableferry.dialects.base import Endpoint, Hold, Stage, TargetSession
-from tableferry.errors import DatabaseError, Refused, TableferryError
+from tableferry.errors import DatabaseError, Refused, RunFailed, TableferryError
 from tableferry.events import Note, Observer
 from tableferry.ledger import Ledger
 from tableferry.loading import Loading, Policy, Route
@@ -219,4 +219,6 @@ def _facts(source: Endpoint, clock: Clock) -> Mapping[str, str]:
 def _with_way_on(error: TableferryError) -> TableferryError:
     """What was written by now is unfinished; say how to go on."""
     way = "The target holds an unfinished run: --drop-all starts anew, --abort gives it up."
-    return type(error)(error.message, hint=f"{error.hint} {way}".strip(), **error.details)
+    # A refusal would say that nothing was written.
+    kind = RunFailed if isinstance(error, Refused) else type(error)
+    return kind(error.message, hint=f"{error.hint} {way}".strip(), **error.details)

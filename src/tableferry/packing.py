@@ -134,13 +134,11 @@ class Fields:
         validity = pa.array(units, mask=empty) if empty.any() else None
         return kinds.decimals_from_units(units, validity, precision, scale)
 
-    def dates(
-        self, column: int, *, marked: bool = False, empty_is_null: bool = False
-    ) -> pa.Array | None:
+    def dates(self, column: int, *, marked: bool = False) -> pa.Array | None:
         """date32 of YYYY-MM-DD; NULL as texts has it. None where one is no such date."""
         starts, ends = self.starts[column], self.ends[column]
         empty = starts == ends
-        if empty.any() and not (marked or empty_is_null):
+        if empty.any() and not marked:
             return None
         if marked:
             starts = starts + ~empty

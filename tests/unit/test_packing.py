@@ -123,9 +123,8 @@ def test_what_is_no_decimal_of_two_digits(text: str) -> None:
 
 @given(st.lists(st.none() | st.dates()))
 def test_dates(values: list[date | None]) -> None:
-    array = fields(["" if value is None else value.isoformat() for value in values]).dates(
-        0, empty_is_null=True
-    )
+    texts = ["" if value is None else f"{MARK}{value.isoformat()}" for value in values]
+    array = fields(texts).dates(0, marked=True)
     assert array is not None
     assert array.type == pa.date32()
     assert array.to_pylist() == values

@@ -459,6 +459,9 @@ class Statements(Protocol):
 
     def create_index(self, table: TableName, index: Index) -> Script: ...
 
+    def sort_beside(self, processes: int) -> Script:
+        """How many processes of the server may help in building an index, in this transaction."""
+
     def add_foreign_key(self, table: TableName, key: ForeignKey) -> Script:
         """Unproven at first, so that orphans do not undo it."""
 

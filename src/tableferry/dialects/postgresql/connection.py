@@ -129,8 +129,10 @@ def set_all(settings: Mapping[str, str], *, local: bool = False) -> str:
 
 
 def run(connection: adbc_driver_postgresql.dbapi.Connection, statement: str) -> None:
+    """As a simple query, which is one round trip: cursor.execute() prepares and describes it first."""
     with connection.cursor() as cursor:
-        cursor.execute(statement)
+        cursor.adbc_statement.set_sql_query(statement)
+        cursor.adbc_statement.execute_update()
 
 
 def rows(connection: adbc_driver_postgresql.dbapi.Connection, query: str) -> list[dict[str, Any]]:
@@ -177,8 +179,9 @@ def translated(
 
 
 def _words(text: str) -> str:
-    """The server's own words: without the driver's frame around them."""
+    """The server's own words: without the driver's frame around them, which may hold the statement."""
     text = " ".join(text.split())
+    text = text.rpartition("': ERROR: ")[2]
     for mark in ("ERROR: ", "FATAL: "):
         if mark in text:
             text = text[text.index(mark) + len(mark) :]

@@ -105,6 +105,10 @@ def add_key(table: Table, key: Key, *, primary: bool) -> Script:
     return (f"ALTER TABLE {qualified(table.name)} ADD {named}{what} ({names(key.columns)})",)
 
 
+def sort_beside(processes: int) -> Script:
+    return (f"SET LOCAL max_parallel_maintenance_workers = {processes}",)
+
+
 def add_foreign_key(table: TableName, key: ForeignKey) -> Script:
     """Not valid at first: VALIDATE then finds orphans without undoing the constraint."""
     deferred = " DEFERRABLE INITIALLY DEFERRED" if key.deferred else ""

@@ -103,10 +103,6 @@ class PostgresSession(TargetSession, Surveyor):
 
     def execute(self, *statements: str) -> None:
         for statement in statements:
-            if statement.startswith("SELECT "):
-                # The driver runs it as a COPY and tells of an error only where rows are fetched.
-                self.rows(statement)
-                continue
             with postgres.errors(self._endpoint):
                 postgres.run(self._connection, statement)
 

@@ -129,14 +129,7 @@ def reading(column: ReadColumn) -> Reading:
                 packed=packed if marked else value,
                 text=f"{value}::text",
             )
-        case "date":
-            return Reading(
-                value,
-                pa.date32(),
-                _same,
-                None if marked else lambda fields, number: _from_field(fields, number, kind),
-                value,
-            )
+    # A date's text takes the server longer to make than the driver takes to hand its number over.
     return Reading(value, kinds.arrow_type(kind), _same)
 
 
@@ -163,10 +156,8 @@ def _from_field(fields: Fields, number: int, kind: Kind) -> pa.Array:
     match kind.name:
         case "int":
             found = fields.integers(number)
-        case "decimal":
-            found = fields.decimals(number, kind.precision, kind.scale)
         case _:
-            found = fields.dates(number, empty_is_null=True)
+            found = fields.decimals(number, kind.precision, kind.scale)
     if found is not None:
         return found
     return from_text(fields.texts(number, empty_is_null=True), kind)

@@ -274,6 +274,10 @@ def grant_view(view: TableName, role: str) -> Script:
     return ()
 
 
+def sort_beside(processes: int) -> Script:
+    return ()
+
+
 def analyze(table: TableName) -> Script:
     return (f"ANALYZE {qualified(table)}",)
 
