@@ -24,7 +24,7 @@ KINDS = (
 # How the product cuts tables, which dialects/*/session.py decide: bytes of a SQLite table to a
 # range, pages of a PostgreSQL table to one, and bytes to a batch of either.
 SOURCE_RANGE_BYTES = 24 << 20
-TARGET_RANGE_PAGES = 8_192
+TARGET_RANGE_PAGES = 4_096
 BATCH_BYTES = 8 << 20
 PAGE_BYTES = 8_192
 _FEWEST_CYCLES, _MOST_CYCLES = 3, 12

@@ -723,7 +723,7 @@ def test_killed_in_the_middle(large: Server, tmp_path: Path, exists: bool) -> No
 
     kill(large, target)
     run = brought(large, target, "--drop-all", "--workers", "2")
-    assert len(run.table("big")["ranges"]["source"]) == 2
+    assert len(run.table("big")["ranges"]["source"]) == 4
     checked(target)
     if exists:
         assert asked(target, "SELECT * FROM other") == [(1,)]

@@ -48,7 +48,7 @@ def test_ranges_are_cut_as_the_product_cuts_them() -> None:
     assert postgres._RANGE_PAGES == TARGET_RANGE_PAGES
 
 
-@pytest.mark.parametrize(("pages", "ranges"), [(100, 1), (12_288, 1), (12_289, 2), (110_367, 13)])
+@pytest.mark.parametrize(("pages", "ranges"), [(100, 1), (6_144, 1), (6_145, 2), (110_367, 27)])
 def test_pages_of_the_target_are_cut_as_the_product_cuts_them(pages: float, ranges: int) -> None:
     empty, nothing = Flow(0, 0), Statement(0)
     made = TableCosts("a", 0, 0, empty, 0, (), empty, nothing, nothing, pages=pages)

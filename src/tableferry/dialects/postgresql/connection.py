@@ -129,7 +129,7 @@ def set_all(settings: Mapping[str, str], *, local: bool = False) -> str:
 
 
 def run(connection: adbc_driver_postgresql.dbapi.Connection, statement: str) -> None:
-    """As a simple query, which is one round trip: cursor.execute() prepares and describes it first."""
+    """As a simple query, in one round trip: cursor.execute() prepares and describes it before."""
     with connection.cursor() as cursor:
         cursor.adbc_statement.set_sql_query(statement)
         cursor.adbc_statement.execute_update()
@@ -179,7 +179,7 @@ def translated(
 
 
 def _words(text: str) -> str:
-    """The server's own words: without the driver's frame around them, which may hold the statement."""
+    """The server's own words: without the driver's frame, which may hold the statement."""
     text = " ".join(text.split())
     text = text.rpartition("': ERROR: ")[2]
     for mark in ("ERROR: ", "FATAL: "):

@@ -6,6 +6,7 @@ with them: docs/decisions/0002-copy-encoder.md.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -20,6 +21,10 @@ from tableferry.dialects.postgresql.values import storing
 from tableferry.errors import DatabaseError
 from tableferry.model import ReadColumn, TableName
 from tableferry.sql import qualified, quote
+
+# It would print of each COPY that ends with its connection what we say ourselves; an application
+# that has set up logging still gets it.
+logging.getLogger("psycopg").addHandler(logging.NullHandler())
 
 _STAGE = "pg_temp.tableferry_stage"
 
