@@ -21,7 +21,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Executor, Future
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
@@ -44,7 +44,7 @@ EventSink = Callable[[Any], None]
 
 _PACKAGE_ROOT = str(Path(__file__).resolve().parents[1])
 _MAIN = "import sys; sys.path.append(sys.argv[1]); from tableferry import executors; " + (
-    "executors.serve(int(sys.argv[2]), int(sys.argv[3]), sys.argv[4])"
+    "executors.serve(int(sys.argv[2]), int(sys.argv[3]), sys.argv[4:])"
 )
 
 
@@ -103,8 +103,10 @@ class ProcessExecutor(Executor):
     """A fixed number of worker processes. When one dies, every unfinished task fails with
     WorkerDied and the others are ended: what they were doing is unknown to the run."""
 
-    def __init__(self, workers: int, on_event: EventSink = _ignore, *, preload: str = "") -> None:
-        """``preload`` names a module that workers import before their first task."""
+    def __init__(
+        self, workers: int, on_event: EventSink = _ignore, *, preload: Sequence[str] = ()
+    ) -> None:
+        """``preload`` names modules that workers import before their first task."""
         self._on_event = on_event
         self._tasks: queue.SimpleQueue[tuple[TimedFuture[Any], bytes] | None] = queue.SimpleQueue()
         self._broken: WorkerDied | None = None
@@ -231,7 +233,7 @@ def _ending(code: int | None) -> str:
 class _Worker:
     """One worker process and the coordinator's ends of its pipes."""
 
-    def __init__(self, preload: str) -> None:
+    def __init__(self, preload: Sequence[str]) -> None:
         their_tasks, our_tasks = os.pipe()
         our_answers, their_answers = os.pipe()
         try:
@@ -243,7 +245,7 @@ class _Worker:
                     _PACKAGE_ROOT,
                     str(their_tasks),
                     str(their_answers),
-                    preload,
+                    *preload,
                 ],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.DEVNULL,
@@ -279,7 +281,7 @@ class _Worker:
         self.process.stdin.close()
 
 
-def serve(tasks_fd: int, answers_fd: int, preload: str) -> None:
+def serve(tasks_fd: int, answers_fd: int, preload: Sequence[str]) -> None:
     """The life of a worker process: takes tasks until the pipe ends."""
     global _sink
     # Ctrl-C reaches the whole process group; what becomes of the workers is the coordinator's.
@@ -287,8 +289,8 @@ def serve(tasks_fd: int, answers_fd: int, preload: str) -> None:
     threading.Thread(target=_end_with_coordinator, daemon=True).start()
     tasks = Connection(tasks_fd, writable=False)
     answers = Connection(answers_fd, readable=False)
-    if preload:
-        importlib.import_module(preload)
+    for module in preload:
+        importlib.import_module(module)
 
     def send_event(event: Any) -> None:
         answers.send(("event", event))

@@ -76,7 +76,7 @@ def migrate(
     # Started first, so that workers load their drivers while the source is inspected.
     size = from_dialect.size_hint(source)
     with (
-        started_executor(size, options.workers, observe) as executor,
+        started_executor(size, options.workers, observe, target) as executor,
         from_dialect.hold(source, locked=True) as hold,
         to_dialect.stage(target) as stage,
     ):

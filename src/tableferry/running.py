@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import datetime
+import importlib
 import os
+import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import Executor, Future
@@ -35,13 +37,24 @@ def default_workers() -> int:
 
 
 @contextmanager
-def started_executor(size: int, workers: int, observe: Observer) -> Iterator[Executor]:
+def started_executor(
+    size: int, workers: int, observe: Observer, target: Endpoint | None = None
+) -> Iterator[Executor]:
     """Worker processes, or this process where ``size``, in bytes, is small. Started before there
-    is work, so that workers load their drivers meanwhile; ended at once where none comes."""
+    is work, so that drivers are imported meanwhile, with what loads rows into ``target``; ended at
+    once where none comes."""
+    preload = ["tableferry.tasks"]
+    if target is not None:
+        preload += dialect_of(target).loader_modules
     if size <= _SMALL_BYTES:
-        yield InlineExecutor(observe)
+        importing = threading.Thread(target=lambda: [*map(importlib.import_module, preload)])
+        importing.start()
+        try:
+            yield InlineExecutor(observe)
+        finally:
+            importing.join()
         return
-    executor = ProcessExecutor(workers, observe, preload="tableferry.tasks")
+    executor = ProcessExecutor(workers, observe, preload=preload)
     try:
         yield executor
     finally:

@@ -291,7 +291,7 @@ def test_workers_start_no_threads_for_linear_algebra(monkeypatch: pytest.MonkeyP
 
 
 def test_a_worker_loads_no_parser_of_expressions() -> None:
-    with ProcessExecutor(1, preload="tableferry.tasks") as executor:
+    with ProcessExecutor(1, preload=("tableferry.tasks",)) as executor:
         loaded = executor.submit(eval, "{*__import__('sys').modules}").result(SECONDS)
     assert "tableferry.tasks" in loaded
     assert "tableferry.expressions" not in loaded

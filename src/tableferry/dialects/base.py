@@ -594,6 +594,9 @@ class Dialect(ABC):
     # Whether one session at a time can write; then workers write apart, and it is gathered.
     one_writer: ClassVar[bool] = False
 
+    # What open_loader() imports, for a process that has nothing else to do yet.
+    loader_modules: ClassVar[tuple[str, ...]] = ()
+
     def alike(self, name: str) -> str:
         """What two names have in common that this database takes for one."""
         return name

@@ -60,6 +60,7 @@ class PostgresDialect(Dialect):
     name = "postgresql"
     title = "PostgreSQL"
     home = "public"
+    loader_modules = ("tableferry.dialects.postgresql.loader",)
 
     @property
     def statements(self) -> Statements:
