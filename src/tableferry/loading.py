@@ -662,6 +662,8 @@ def _taking_names(scan: Scan, source: Side) -> Scan:
     """The scan with columns read so that numbers are found by their names, where the source has
     brought such."""
     named = frozenset[int]().union(*(part.named for part in source.parts.values()))
+    if not named:
+        return scan
     columns = (
         replace(column, merges=column.merges or i in named) for i, column in enumerate(scan.columns)
     )
