@@ -135,8 +135,8 @@ def scripts(statements: Sequence[str]) -> Iterator[str]:
     """Statements as simple queries of many each ("Multiple Statements in a Simple Query", section
     55.2.2.1), which the server runs one after the other, up to an error, in one round trip."""
     for first in range(0, len(statements), _MOST_STATEMENTS):
-        # A line of its own for each, since one may end with a comment.
-        yield ";\n".join(statements[first : first + _MOST_STATEMENTS])
+        # Each semicolon on a line of its own, since a statement may end with a comment.
+        yield "\n;".join(statements[first : first + _MOST_STATEMENTS])
 
 
 def run(connection: adbc_driver_postgresql.dbapi.Connection, statement: str) -> None:
