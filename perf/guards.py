@@ -99,7 +99,7 @@ def copy(subject: Subject, workers: ProcessPoolExecutor) -> Copied:
             session.execute(*statements.drop_tables([table.name]))
         ledger.create(session, {})
         session.execute(*statements.create_table(table))
-        ledger.begin_table(session, table.name, subject.table.generation)
+        session.execute(ledger.begin(table.name, subject.table.generation))
         session.commit()
         session.execute("CHECKPOINT")
     started = time.perf_counter()

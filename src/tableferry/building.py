@@ -293,14 +293,14 @@ class Building:
         for view in plan.views:
             makes = LeftBehind("view", str(view.source), str(view.source), "")
             self._built(makes, statements.create_view(view))
+        numbering: list[str] = []
         for table in plan.tables:
             if table.adopted:
                 self._continue_sequences(table)
             elif table.target.identity is not None:
-                self._session.execute(
-                    *statements.add_identity(table.target),
-                    *statements.set_next_identity(table.target),
-                )
+                numbering += statements.add_identity(table.target)
+                numbering += statements.set_next_identity(table.target)
+        self._session.execute(*numbering)
         # Other sessions read what was made next.
         self._session.commit()
 

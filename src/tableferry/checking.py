@@ -150,14 +150,22 @@ class TableCheck:
             if self._unfitting is not None and self._unfitting[1] == number:
                 side.scan = replace(side.scan, rejecting=True)
                 self._digest_fitting(side)
+                self._count(side)
+            elif len(side.read) == 1 and not side.sampled:
+                self._digest(side, counted=True)
             else:
                 self._digest(side)
-            job_count = CountRows(side.endpoint, side.scan.table)
-            self._add(count_rows, job_count, partial(self._counted, side))
+                self._count(side)
 
-    def _digest(self, side: Side) -> None:
+    def _count(self, side: Side) -> None:
+        job = CountRows(side.endpoint, side.scan.table)
+        self._add(count_rows, job, partial(self._counted, side))
+
+    def _digest(self, side: Side, *, counted: bool = False) -> None:
         for part in side.read:
-            job = DigestRange(side.endpoint, side.scan, part, self._mine.name, side.speller)
+            job = DigestRange(
+                side.endpoint, side.scan, part, self._mine.name, side.speller, counted=counted
+            )
             self._add(digest_range, job, partial(self._digested, side, part))
 
     def _digest_fitting(self, side: Side) -> None:
@@ -236,6 +244,8 @@ class TableCheck:
 
     def _digested(self, side: Side, part: TablePart, result: Part) -> None:
         side.parts[part.number] = result
+        if result.count is not None:
+            side.count = result.count
         self._compare_when_complete()
 
     def _counted(self, side: Side, count: int) -> None:

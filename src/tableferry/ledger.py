@@ -80,21 +80,15 @@ class Ledger:
         for table in (RANGES, TABLES, RUN, ASIDE):
             session.execute(f"DROP TABLE IF EXISTS {self._name(table)}")
 
-    def begin_table(
-        self,
-        session: TargetSession,
-        table: TableName,
-        generation: int,
-        standing: Standing = "made",
-    ) -> None:
-        """Opens a generation of a table, or names a view that is to be made; lines of an older
-        generation are forgotten with it."""
+    def begin(self, table: TableName, generation: int, standing: Standing = "made") -> str:
+        """The statement that opens a generation of a table, or names a view that is to be made."""
         name = constant(table.name)
-        session.execute(f"DELETE FROM {self._name(RANGES)} WHERE table_name = {name}")
-        session.execute(f"DELETE FROM {self._name(TABLES)} WHERE table_name = {name}")
-        session.execute(
-            f"INSERT INTO {self._name(TABLES)} VALUES ({name}, {generation}, '{standing}')"
-        )
+        return f"INSERT INTO {self._name(TABLES)} VALUES ({name}, {generation}, '{standing}')"
+
+    def forget(self, table: TableName) -> tuple[str, ...]:
+        """The statements that take out a table's lines, before it begins anew."""
+        where = f"WHERE table_name = {constant(table.name)}"
+        return tuple(f"DELETE FROM {self._name(name)} {where}" for name in (RANGES, TABLES))
 
     def put_aside(self, session: TargetSession, restorations: Sequence[Restoration]) -> None:
         """What has to come back, whatever becomes of the run."""

@@ -20,7 +20,7 @@ from tableferry.adoption import Adopted
 from tableferry.building import Building, is_refusal_of_values
 from tableferry.casts import Offers
 from tableferry.comparison import Comparison
-from tableferry.dialects.base import Endpoint, Session, Statements, TargetSession
+from tableferry.dialects.base import Endpoint, Script, Session, Statements, TargetSession
 from tableferry.errors import MisfitFound, RunFailed
 from tableferry.events import Note, Observer, Phase, PhaseBegins, PhaseEnds
 from tableferry.generations import (
@@ -77,6 +77,11 @@ from tableferry.viewing import disagreements
 
 # Views over larger tables are created, and not read: each may read all of them several times.
 _MOST_VIEWED_BYTES = 1 << 30
+# So much is one range to any database, of rows with about so many bytes besides their values.
+_FEW_BYTES = 256 << 10
+_ROW_OVERHEAD = 40
+# Small tables whose statistics one job gathers.
+_ANALYZED_TOGETHER = 100
 # Workers for each process of the server that may help one of them to build an index.
 _WORKERS_A_HELPER = 4
 
@@ -156,6 +161,8 @@ class Loading:
         self._disagreeing: dict[TableName, frozenset[str]] = {}
         self._aside: tuple[Restoration, ...] = ()
         self._compared_views = False
+        # Small tables that the planner knows nothing of yet, in order.
+        self._unanalyzed: dict[TableName, None] = {}
         # When the first table began a phase, and when the last one ended it.
         self._spans: dict[Phase, tuple[float, float]] = {}
         self.plan = self._make_plan()
@@ -231,10 +238,9 @@ class Loading:
             session.execute(*away, *self._statements.empty_tables(adopted))
         for made in self.plan.types:
             session.execute(*self._statements.create_type(made))
-        for table in self.plan.tables:
-            self._create(table)
-        for view in self.plan.views:
-            ledger.begin_table(session, view.target, 1, "view")
+        script = [line for table in self.plan.tables for line in self._creation(table)]
+        script += [ledger.begin(view.target, 1, "view") for view in self.plan.views]
+        session.execute(*script)
         session.commit()
 
     def run(self) -> None:
@@ -244,6 +250,7 @@ class Loading:
         self._building.rows_set_aside = bool(self._rejecting)
         if self._violations == "reject":
             self._reject_orphans()
+        self._gather_other_statistics()
         self._add_foreign_keys()
 
     def _reject_orphans(self) -> None:
@@ -304,12 +311,11 @@ class Loading:
             self._building.withdraw_view(found.view, found.reason)
         self._compared_views = True
 
-    def _create(self, table: TablePlan) -> None:
-        session, ledger = self._target_session, self._route.ledger
-        if not table.adopted:
-            session.execute(*self._statements.create_table(table.target))
+    def _creation(self, table: TablePlan) -> Script:
         standing: Standing = "adopted" if table.adopted else "made"
-        ledger.begin_table(session, table.target.name, table.generation, standing)
+        begun = self._route.ledger.begin(table.target.name, table.generation, standing)
+        made = () if table.adopted else self._statements.create_table(table.target)
+        return (*made, begun)
 
     def _start(self, table: TablePlan) -> None:
         pair = table.pair
@@ -337,6 +343,7 @@ class Loading:
                     self._route.ledger,
                     self._route.rejects if table.rejecting else None,
                     self._apart,
+                    counted=len(load.source.ranges) == 1,
                 ),
                 partial(self._copied, load, part),
                 Urgency.COPY,
@@ -402,6 +409,9 @@ class Loading:
         if load.misfit or load.again or len(load.source.parts) < len(load.source.ranges):
             return
         self._end(load, "copy")
+        if result.count is not None:
+            self._counted_source(load, result.count)
+            return
         self._add(
             load,
             count_rows,
@@ -509,8 +519,8 @@ class Loading:
         self._building.forget(table)
         old = [load.plan.target.name]
         clear = self._statements.empty_tables if table.adopted else self._statements.drop_tables
-        self._target_session.execute(*clear(old))
-        self._create(table)
+        forgotten = self._route.ledger.forget(table.target.name)
+        self._target_session.execute(*clear(old), *forgotten, *self._creation(table))
         self._target_session.commit()
         self._start(table)
 
@@ -538,12 +548,16 @@ class Loading:
         table, target = load.plan.target, self._route.target
         self._begin(load, "verify", load.plan.source.rows)
         load.target.scan = _taking_names(load.target.scan, load.source)
-        load.target.ranges = self._target_session.ranges(
-            replace(table, rows=load.source.rows, size=load.source.bytes)
-        )
-        self._target_session.rollback()
+        rows, size = load.source.rows, load.source.bytes
+        if size + rows * _ROW_OVERHEAD <= _FEW_BYTES:
+            load.target.scan = replace(load.target.scan, few=True)
+            load.target.ranges = (Range(0),)
+        else:
+            load.target.ranges = self._target_session.ranges(replace(table, rows=rows, size=size))
+            self._target_session.rollback()
+        small = len(load.target.ranges) == 1
         for part in load.target.ranges:
-            job = DigestRange(target, load.target.scan, part, load.plan.source.name)
+            job = DigestRange(target, load.target.scan, part, load.plan.source.name, counted=small)
             self._add(
                 load,
                 digest_range,
@@ -551,23 +565,40 @@ class Loading:
                 partial(self._digested, load, part),
                 Urgency.DIGEST,
             )
-        self._add(
-            load,
-            count_rows,
-            CountRows(target, table.name),
-            partial(self._counted_target, load),
-            Urgency.DIGEST,
-        )
+        if not small:
+            self._add(
+                load,
+                count_rows,
+                CountRows(target, table.name),
+                partial(self._counted_target, load),
+                Urgency.DIGEST,
+            )
 
     def _gather_statistics(self, load: _Load) -> None:
-        """For the planner, by whoever has nothing more urgent to do."""
+        """For the planner, by whoever has nothing more urgent to do; of small tables later, many
+        in one transaction."""
         name = load.plan.target.name
-        script = self._statements.analyze(name)
+        if len(load.source.ranges) == 1:
+            self._unanalyzed[name] = None
+            return
+        script = self._statements.analyze([name])
         job = RunStatements(self._route.target, script, f"table {name}", "statistics")
         self._add(load, run_statements, job, lambda _: None, Urgency.FINISH)
 
+    def _gather_other_statistics(self) -> None:
+        """Before there are foreign keys: the lock of one on two tables could wait for that of
+        statistics on many, and they for it."""
+        names = list(self._unanalyzed)
+        for first in range(0, len(names), _ANALYZED_TOGETHER):
+            script = self._statements.analyze(names[first : first + _ANALYZED_TOGETHER])
+            job = RunStatements(self._route.target, script, "statistics", "statistics")
+            self._jobs.add(run_statements, job, lambda _: None, urgency=Urgency.FINISH)
+        self._jobs.run()
+
     def _digested(self, load: _Load, part: Range, result: Part) -> None:
         load.target.parts[part.number] = result
+        if result.count is not None:
+            load.target.count = result.count
         self._compare_when_complete(load)
 
     def _counted_target(self, load: _Load, count: int) -> None:
@@ -631,6 +662,8 @@ def _taking_names(scan: Scan, source: Side) -> Scan:
     """The scan with columns read so that numbers are found by their names, where the source has
     brought such."""
     named = frozenset[int]().union(*(part.named for part in source.parts.values()))
+    if not named:
+        return scan
     columns = (
         replace(column, merges=column.merges or i in named) for i, column in enumerate(scan.columns)
     )

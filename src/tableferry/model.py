@@ -366,6 +366,8 @@ class Scan:
     condition: str = ""
     # Buckets are ranges of the key; without it they come of a hash of the key, or of the row.
     spread: Spread | None = None
+    # So few rows that what would make reading many of them faster is not worth asking for.
+    few: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,6 +19,9 @@ from tableferry.model import TableName
 _LINE_EVERY = 5.0  # seconds between plain lines
 _RATE_OVER = 10.0  # seconds over which a rate is taken
 _MOST_BARS = 12
+# Of so many tables on, bars are not drawn for every event: a look at them takes all tables.
+_MANY = 100
+_DRAW_EVERY = 0.1  # seconds
 _WORDS: dict[Phase, str] = {
     "copy": "copying",
     "survey": "surveying",
@@ -153,6 +156,7 @@ class _Display:
         self._tally = Tally()
         self._lock = threading.Lock()
         self._shown: dict[tuple[Phase, TableName], TaskID] = {}
+        self._drawn = 0.0
 
     def __enter__(self) -> _Display:
         self._bars.start()
@@ -167,6 +171,9 @@ class _Display:
         with self._lock:
             self._tally.take(event, now)
             _print_note(self._console, event)
+            if len(self._tally.counts) > _MANY and now - self._drawn < _DRAW_EVERY:
+                return
+            self._drawn = now
             running = {(phase, table): c for phase, table, c in self._tally.running()}
             for key in [key for key in self._shown if key not in running]:
                 self._bars.remove_task(self._shown.pop(key))

@@ -116,6 +116,8 @@ class Part:
     # their keys, and some of the values.
     misfit_keys: tuple[int, ...] = ()
     misfits: tuple[Misfit, ...] = ()
+    # Of the whole table, where it was counted along with its only range.
+    count: int | None = None
 
     @property
     def rows(self) -> int:
@@ -142,6 +144,8 @@ class CopyRange:
     rejects: RejectFolder | None = None
     # Whether the rows are written apart, since only one at a time can write where they belong.
     apart: bool = False
+    # Whether the source's table is counted too.
+    counted: bool = False
 
 
 def copy_range(job: CopyRange) -> Part:
@@ -182,9 +186,19 @@ def copy_range(job: CopyRange) -> Part:
         if job.rejects is not None:
             job.rejects.set_aside(pair, part, rejects)
         target.commit()
-    seconds = time.perf_counter() - started
-    counts = tuple(sorted(respelled.items()))
-    return Part(part.number, digest, size, seconds, counts, len(rejects), place, frozenset(named))
+        seconds = time.perf_counter() - started
+        count = source.count(pair.source.table) if job.counted else None
+    return Part(
+        part.number,
+        digest,
+        size,
+        seconds,
+        respelled=tuple(sorted(respelled.items())),
+        rejected=len(rejects),
+        place=place,
+        named=frozenset(named),
+        count=count,
+    )
 
 
 def _there(column: ReadColumn) -> Kind:
@@ -267,6 +281,8 @@ class DigestRange:
     shown: TableName
     # Of the source's side: the database in whose own spelling native values are compared.
     speller: Speller | None = None
+    # Whether the table is counted too.
+    counted: bool = False
 
 
 def digest_range(job: DigestRange) -> Part:
@@ -281,9 +297,11 @@ def digest_range(job: DigestRange) -> Part:
             size += batch.bytes
             respelled.update(dict(batch.respelled))
             emit(Progress("verify", job.shown, batch.rows))
+        seconds = time.perf_counter() - started
+        count = session.count(job.scan.table) if job.counted else None
         end_statement(session, job.endpoint)
-    seconds = time.perf_counter() - started
-    return Part(job.part.number, digest, size, seconds, tuple(sorted(respelled.items())))
+    counts = tuple(sorted(respelled.items()))
+    return Part(job.part.number, digest, size, seconds, counts, count=count)
 
 
 def read_as_spelled(
@@ -371,13 +389,12 @@ def run_statements(job: RunStatements) -> float:
     """Returns the seconds it took. Raises DatabaseError with what failed in its details."""
     started = time.perf_counter()
     with loader_for(job.target) as target:
-        for statement in job.statements:
-            try:
-                target.execute(statement)
-            except DatabaseError as error:
-                raise DatabaseError(
-                    f"{job.what}: {error.message}", hint=error.hint, sqlstate=error.sqlstate
-                ) from error
+        try:
+            target.execute(*job.statements)
+        except DatabaseError as error:
+            raise DatabaseError(
+                f"{job.what}: {error.message}", hint=error.hint, sqlstate=error.sqlstate
+            ) from error
         target.commit()
     return time.perf_counter() - started
 

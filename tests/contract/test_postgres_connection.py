@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import closing
 from typing import Any
 
@@ -10,8 +11,11 @@ import pytest
 from tests.servers import Server
 
 from tableferry.addresses import PostgresServer, parse_url
-from tableferry.dialects.base import Endpoint
+from tableferry.dialects.base import Endpoint, Loader, TargetSession
 from tableferry.dialects.postgresql import connection as postgres
+from tableferry.dialects.postgresql.loader import PostgresLoader
+from tableferry.dialects.postgresql.session import PostgresSession
+from tableferry.errors import DatabaseError
 
 
 def endpoint(database: Server) -> Endpoint:
@@ -62,3 +66,23 @@ def test_a_type_that_is_made_later_is_read_as_text(database: Server) -> None:
         first.commit()
         with closing(postgres.connect(where)) as second:
             assert postgres.rows(second, "SELECT 'ok'::mood::text AS m") == [{"m": "ok"}]
+
+
+@pytest.mark.parametrize("opening", [PostgresSession, PostgresLoader])
+def test_many_statements_run_in_order_up_to_an_error(
+    database: Server, opening: Callable[[Endpoint], TargetSession | Loader]
+) -> None:
+    where = endpoint(database)
+    made = [f"CREATE TABLE t{i} (a int) -- the {i}th" for i in range(1_100)]
+    read = "SELECT count(*) AS n FROM pg_class WHERE relname ~ '^t[0-9]+$'"
+    with closing(opening(where)) as writer, closing(postgres.connect(where)) as reader:
+        with pytest.raises(DatabaseError, match="t7") as caught:
+            writer.execute(*made, "CREATE TABLE t7 (a int)", "COMMIT")
+        assert caught.value.sqlstate == "42P07"
+        writer.rollback()
+        assert postgres.rows(reader, read) == [{"n": 0}]
+        writer.execute(*made)
+        # Nothing is there before it is told to be.
+        assert postgres.rows(reader, read) == [{"n": 0}]
+        writer.commit()
+        assert postgres.rows(reader, read) == [{"n": 1_100}]

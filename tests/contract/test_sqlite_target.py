@@ -411,7 +411,7 @@ def test_all_rules_in_one_table(path: Path, name: str) -> None:
     for foreign in made.foreign_keys:
         create(session, *ddl.add_foreign_key(made.name, foreign))
     create(session, *ddl.drop_foreign_key(made.name, made.foreign_keys[1]))
-    create(session, *ddl.analyze(made.name))
+    create(session, *ddl.analyze([made.name]))
     (seen,) = (found for found in session.inspect().tables if found.name == made.name)
     session.close()
 

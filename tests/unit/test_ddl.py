@@ -125,4 +125,5 @@ def test_next_identity(next_value: int, arguments: str) -> None:
 
 def test_drop_and_analyze() -> None:
     assert ddl.drop_tables([T, TableName("app", "u")]) == ('DROP TABLE "app"."t", "app"."u"',)
-    assert ddl.analyze(T) == ('ANALYZE "app"."t"',)
+    assert ddl.analyze([T]) == ('ANALYZE "app"."t"',)
+    assert ddl.analyze([T, T]) == ('ANALYZE "app"."t", "app"."t"',)

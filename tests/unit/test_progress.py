@@ -8,9 +8,9 @@ import pytest
 from rich.console import Console
 
 from tableferry import progress
-from tableferry.events import Event, Note, PhaseBegins, PhaseEnds, Progress
+from tableferry.events import Event, Note, Phase, PhaseBegins, PhaseEnds, Progress
 from tableferry.model import TableName
-from tableferry.progress import Tally, showing
+from tableferry.progress import Count, Tally, showing
 
 T, U = TableName("main", "t"), TableName("main", "[red]u")
 
@@ -168,3 +168,19 @@ def test_many_tables_do_not_flood_the_terminal() -> None:
             observe(Progress("copy", table, 1))
     assert "table11" in written(to)
     assert "table12" not in written(to)
+
+
+def test_with_many_tables_bars_are_drawn_now_and_then(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each time takes a look at all tables: at every event it would be quadratic."""
+    looks = []
+    running = Tally.running
+
+    def looked(tally: Tally) -> list[tuple[Phase, TableName, Count]]:
+        looks.append(tally)
+        return running(tally)
+
+    monkeypatch.setattr(Tally, "running", looked)
+    with showing(console(terminal=True), wanted=True, notes=True) as observe:
+        for number in range(1_000):
+            observe(PhaseBegins("copy", TableName("main", f"table{number:04}"), 10))
+    assert 1 <= len(looks) < 500

@@ -217,7 +217,7 @@ def test_odd_names_by_example(name: str) -> None:
         ddl.create_index(own.name, Index(f"{name}_i", (IndexColumn(name),))),
         ddl.create_view(view),
         ddl.set_next_identity(own),
-        ddl.analyze(own.name),
+        ddl.analyze([own.name]),
     )
     inserted = f"INSERT INTO {quote(name)} DEFAULT VALUES RETURNING {quote(name)}"
     assert connection.execute(inserted).fetchall() == [(10,)]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any
 from weakref import WeakValueDictionary
@@ -48,6 +48,9 @@ _LOAD_SETTINGS = {
 }
 # Milliseconds after which a statement under way notices that its worker is gone.
 _CLIENT_CHECK = 1_000
+
+# Of one query, which the server parses as a whole.
+_MOST_STATEMENTS = 500
 
 _REFUSALS = {
     "28P01": "Check the password: the Password key, TABLEFERRY_POSTGRES_PASSWORD or .pgpass.",
@@ -126,6 +129,14 @@ def set_all(settings: Mapping[str, str], *, local: bool = False) -> str:
     scope = "true" if local else "false"
     calls = (f"set_config({literal(k)}, {literal(v)}, {scope})" for k, v in settings.items())
     return f"SELECT {', '.join(calls)}"
+
+
+def scripts(statements: Sequence[str]) -> Iterator[str]:
+    """Statements as simple queries of many each ("Multiple Statements in a Simple Query", section
+    55.2.2.1), which the server runs one after the other, up to an error, in one round trip."""
+    for first in range(0, len(statements), _MOST_STATEMENTS):
+        # Each semicolon on a line of its own, since a statement may end with a comment.
+        yield "\n;".join(statements[first : first + _MOST_STATEMENTS])
 
 
 def run(connection: adbc_driver_postgresql.dbapi.Connection, statement: str) -> None:

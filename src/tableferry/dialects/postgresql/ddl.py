@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from tableferry.dialects.base import Script
 from tableferry.model import (
@@ -204,8 +204,8 @@ def grant_view(view: TableName, role: str) -> Script:
     return (f"GRANT SELECT ON {qualified(view)} TO {quote(role)}",)
 
 
-def analyze(table: TableName) -> Script:
-    return (f"ANALYZE {qualified(table)}",)
+def analyze(tables: Sequence[TableName]) -> Script:
+    return (f"ANALYZE {', '.join(map(qualified, tables))}",)
 
 
 def add_identity(table: Table) -> Script:

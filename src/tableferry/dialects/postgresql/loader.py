@@ -12,6 +12,7 @@ from contextlib import contextmanager
 
 import psycopg
 import pyarrow as pa
+from psycopg.pq import TransactionStatus
 
 from tableferry.dialects.base import Batch, Endpoint, Loader
 from tableferry.dialects.postgresql import connection as postgres
@@ -37,6 +38,9 @@ class PostgresLoader(Loader):
                 postgres.address_of(endpoint).connection_url,
                 # A pooler between us and the server may know nothing of prepared statements.
                 prepare_threshold=None,
+                # Transactions begin where we say so, along with their first statement: the driver
+                # would take a round trip for it.
+                autocommit=True,
             )
         try:
             self.execute(postgres.set_all(postgres.settings_of(endpoint)))
@@ -49,9 +53,13 @@ class PostgresLoader(Loader):
         postgres.prepare_load(self)
 
     def execute(self, *statements: str) -> None:
-        for statement in statements:
+        for script in postgres.scripts(statements):
             with self._errors():
-                self._connection.execute(statement.encode())
+                self._connection.execute(f"{self._beginning()}{script}".encode())
+
+    def _beginning(self) -> str:
+        idle = self._connection.info.transaction_status is TransactionStatus.IDLE
+        return "BEGIN;\n" if idle else ""
 
     def commit(self) -> None:
         with self._errors("commit"):
@@ -99,6 +107,8 @@ class PostgresLoader(Loader):
         listed = ", ".join(map(quote, names))
         statement = f"COPY {table} ({listed}) FROM STDIN (FORMAT BINARY)"
         with self._connection.cursor() as cursor:
+            if beginning := self._beginning():
+                cursor.execute(beginning.encode())
             with cursor.copy(statement.encode()) as copy:
                 copy.write(wire.HEADER)
                 for batch in batches:

@@ -102,9 +102,9 @@ class PostgresSession(TargetSession, Surveyor):
             self.execute("SELECT pg_advisory_unlock_all()")
 
     def execute(self, *statements: str) -> None:
-        for statement in statements:
+        for script in postgres.scripts(statements):
             with postgres.errors(self._endpoint):
-                postgres.run(self._connection, statement)
+                postgres.run(self._connection, script)
 
     def rows(self, query: str) -> list[dict[str, Any]]:
         with postgres.errors(self._endpoint):
@@ -358,7 +358,8 @@ class PostgresSession(TargetSession, Surveyor):
 
     def read(self, scan: Scan, part: TablePart) -> Iterator[Batch]:
         readings = [reading(column) for column in scan.columns]
-        packing = packing_of(readings) if self._may_pack(scan.table) else None
+        may_pack = not scan.few and self._may_pack(scan.table)
+        packing = packing_of(readings) if may_pack else None
         if packing is not None:
             left_out = False
             for batch in self._stream(scan, part, packing.readings):

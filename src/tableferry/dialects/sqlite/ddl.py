@@ -10,7 +10,7 @@ the index that SQLite would have made for it ("Database File Format", section 2.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from tableferry.dialects.base import Script
 from tableferry.dialects.sqlite.definitions import enclosed
@@ -278,8 +278,8 @@ def sort_beside(processes: int) -> Script:
     return ()
 
 
-def analyze(table: TableName) -> Script:
-    return (f"ANALYZE {qualified(table)}",)
+def analyze(tables: Sequence[TableName]) -> Script:
+    return tuple(f"ANALYZE {qualified(table)}" for table in tables)
 
 
 def add_identity(table: Table) -> Script:
