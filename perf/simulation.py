@@ -13,7 +13,7 @@ error.
 
 What it knows: cores shared fairly by runnable processes, of one machine or of two; that a worker
 and its server session take turns, as far as they were seen to; statements that PostgreSQL gives to
-three processes; the bandwidth of the server's log; round trips; what the coordinator does between
+several processes; the bandwidth of the server's log; round trips; what the coordinator does between
 two jobs; the start and the end of processes. What binds is found by lifting one limit after the
 other: the one whose lifting shortens the run most.
 
@@ -49,6 +49,8 @@ from perf.simulation_costs import (
     table_costs_to_sqlite,
     trips_of,
     warm_up,
+    with_helpers,
+    with_straight,
 )
 from perf.simulation_figures import Validation, predictions, setting_of, table, validate
 from perf.simulation_limits import changes
@@ -87,8 +89,12 @@ def load_costs(folder: Path) -> Costs:
     else:
         tables = table_costs(jobs, setup["sizes"], warm)
     fixed = fixed_of(marks, ready, outside, between, warm)
-    # Without the probe's own connection, where it was measured so.
-    retire = statistics.median(run.get("retire", fixed.retire) for run in runs)
+    # Of runs without the probe's own connection.
+    retire = statistics.median(run["retire"] for run in alone)
+    if (folder / "helped").exists():
+        tables = with_helpers(tables, load_records(folder / "helped")[1][1:], 1)
+    if (folder / "straight").exists():
+        tables = with_straight(tables, load_records(folder / "straight")[1][1:])
     costs = Costs(
         tables,
         replace(fixed, retire=retire),

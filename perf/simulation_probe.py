@@ -3,7 +3,7 @@
     python -m perf.simulation_probe FOLDER SERVER_PID SERVER_URL -- database --from … --to … --yes
 
 Into SQLite, ranges are written apart and gathered, as with several workers, even though there is
-one.
+one, unless PERF_PROBE_STRAIGHT is set; PERF_PROBE_HELPERS gives indexes as many helpers.
 
 It writes JSON lines into FOLDER, a file a process. The coordinator's are marks (what began when,
 and how much processor time it had used); a worker's are its jobs, each with the processor seconds
@@ -28,6 +28,9 @@ import psycopg
 from perf.simulation_costs import KINDS
 
 FOLDER, SERVER, URL = "PERF_PROBE_FOLDER", "PERF_PROBE_SERVER", "PERF_PROBE_URL"
+# What more workers would have otherwise than one, or one otherwise than more: processes of the
+# server for each index that is built; ranges that are written where they belong.
+HELPERS, STRAIGHT = "PERF_PROBE_HELPERS", "PERF_PROBE_STRAIGHT"
 
 
 def note(record: dict[str, Any]) -> None:
@@ -37,10 +40,12 @@ def note(record: dict[str, Any]) -> None:
 
 
 def server_cpu(pid: int) -> dict[str, float]:
-    """Processor seconds of a server until now: of its sessions, ended ones too, and of its own."""
+    """Processor seconds of a server until now: of its sessions, ended ones too, of these alone, and
+    of its own processes. While no session ends, those that do are helpers of a statement."""
     postmaster = psutil.Process(pid)
     times = postmaster.cpu_times()
-    spent = {"sessions": times.children_user + times.children_system, "own": 0.0}
+    ended = times.children_user + times.children_system
+    spent = {"sessions": ended, "helpers": ended, "own": 0.0}
     for child in postmaster.children():
         try:
             title = " ".join(child.cmdline())
@@ -155,7 +160,9 @@ def main() -> None:
 
     def make(self: loading.Loading, route: loading.Route, *others: Any, **named: Any) -> None:
         made(self, route, *others, **named)
-        self._apart = route.destination.dialect.one_writer
+        self._apart = route.destination.dialect.one_writer and STRAIGHT not in os.environ
+        if HELPERS in os.environ:
+            self._building._helpers = int(os.environ[HELPERS])
 
     whole = Jobs.run
 
