@@ -42,7 +42,7 @@ from perf.simulation_costs import (
     Costs,
     Record,
     fixed_of,
-    median_marks,
+    least_marks,
     median_records,
     overlaps_of,
     table_costs,
@@ -77,10 +77,10 @@ def load_costs(folder: Path) -> Costs:
     rounds = sorted(file.parent for file in folder.glob("[0-9]*/plain.json"))
     loaded = [load_records(one) for one in rounds]
     ready, *jobs = median_records([jobs for _, jobs in loaded])
-    marks = median_marks([marks for marks, _ in loaded])
+    marks = least_marks([marks for marks, _ in loaded])
     runs = [run for one in rounds for run in json.loads((one / "plain.json").read_text())]
     alone = [run for run in runs if run["workers"] == 1]
-    outside = statistics.median(run["seconds"] - run["timings"]["total"] for run in alone)
+    outside = min(run["seconds"] - run["timings"]["total"] for run in alone)
     between = statistics.median(run["gap"] for run in alone)
     warm = warm_up(jobs)
     back = setup.get("back", False)
@@ -90,7 +90,7 @@ def load_costs(folder: Path) -> Costs:
         tables = table_costs(jobs, setup["sizes"], warm)
     fixed = fixed_of(marks, ready, outside, between, warm)
     # Of runs without the probe's own connection.
-    retire = statistics.median(run["retire"] for run in alone)
+    retire = min(run["retire"] for run in alone)
     if (folder / "helped").exists():
         tables = with_helpers(tables, load_records(folder / "helped")[1][1:], 1)
     if (folder / "straight").exists():

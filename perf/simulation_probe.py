@@ -41,18 +41,21 @@ def note(record: dict[str, Any]) -> None:
 
 def server_cpu(pid: int) -> dict[str, float]:
     """Processor seconds of a server until now: of its sessions, ended ones too, of these alone, and
-    of its own processes. While no session ends, those that do are helpers of a statement."""
+    of its own processes; and those that its sessions waited for a core. While no session ends,
+    those that do are helpers of a statement."""
     postmaster = psutil.Process(pid)
     times = postmaster.cpu_times()
     ended = times.children_user + times.children_system
-    spent = {"sessions": ended, "helpers": ended, "own": 0.0}
+    spent = {"sessions": ended, "helpers": ended, "own": 0.0, "queued": 0.0}
     for child in postmaster.children():
         try:
             title = " ".join(child.cmdline())
-            used = int(Path(f"/proc/{child.pid}/schedstat").read_text().split()[0]) / 1e9
+            used, queued, _ = map(int, Path(f"/proc/{child.pid}/schedstat").read_text().split())
         except (OSError, psutil.NoSuchProcess):
             continue
-        spent["own" if _is_own(title) else "sessions"] += used
+        own = _is_own(title)
+        spent["own" if own else "sessions"] += used / 1e9
+        spent["queued"] += 0.0 if own else queued / 1e9
     return spent
 
 
@@ -98,9 +101,11 @@ def _probed(name: str, task: Callable[[Any], Any]) -> Callable[[Any], Any]:
         ended, spent = time.perf_counter(), time.process_time() - used
         queued = _queued() - waited
         after, written = server_cpu(pid), log() - written
+        # Either's: they take turns, or the clock says that they did not.
+        before["queued"] -= queued
         note(
             _described(name, job, result)
-            | {"began": began, "ended": ended, "client": spent, "queued": queued, "log": written}
+            | {"began": began, "ended": ended, "client": spent, "log": written}
             | {side: after[side] - before[side] for side in before}
         )
         return result
