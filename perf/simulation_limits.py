@@ -99,6 +99,13 @@ def _read_back_beside_keys(costs: Costs, setting: Setting) -> tuple[Costs, Setti
     return costs, replace(setting, read_back_beside_keys=True)
 
 
+def _half_the_trips(
+    names: tuple[str, ...], costs: Costs, setting: Setting
+) -> tuple[Costs, Setting]:
+    fewer = {name: getattr(costs.trips, name) / 2 for name in names}
+    return replace(costs, trips=replace(costs.trips, **fewer)), setting
+
+
 def _helped(helpers: int, costs: Costs, setting: Setting) -> tuple[Costs, Setting]:
     return costs, replace(setting, helpers=helpers)
 
@@ -106,6 +113,8 @@ def _helped(helpers: int, costs: Costs, setting: Setting) -> tuple[Costs, Settin
 # What the product could do otherwise.
 CHANGES: dict[str, Change] = {
     "rows are read back while the key is built": _read_back_beside_keys,
+    "half the round trips before the first job": partial(_half_the_trips, ("begin", "prepare")),
+    "half the round trips to read a range back": partial(_half_the_trips, ("verify",)),
     "no helpers for indexes": partial(_helped, 0),
     "as many helpers for indexes as the server gives": partial(_helped, MOST_SORTING),
     "two workers for each core": _with_workers,

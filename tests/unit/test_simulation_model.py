@@ -166,6 +166,20 @@ def test_reading_back_beside_the_key_hides_the_shorter_of_the_two() -> None:
     assert gain == pytest.approx(0.5 - 0.1)
 
 
+def test_changes_of_round_trips_and_of_helpers() -> None:
+    large = replace(table("one", key=0), keys=(Statement(1.0, 6.0, by_one=5.0),), pages=30_000)
+    made = costs(large, trips=Trips(begin=20, prepare=80, verify=6))
+    found = changes(made, Setting(64, 8, 0.01))
+    gains = {name: found[""] - seconds for name, seconds in found.items()}
+    assert gains["half the round trips before the first job"] == pytest.approx(0.5)
+    # Eight workers and as many ranges.
+    assert gains["half the round trips to read a range back"] == pytest.approx(0.03)
+    # Two helpers; four is what the server gives a table of so many pages.
+    assert gains["no helpers for indexes"] == pytest.approx(1 + 6 / 3 - 5)
+    most = gains["as many helpers for indexes as the server gives"]
+    assert most == pytest.approx(6 / 3 - 6 / 5)
+
+
 def back(gather: float) -> Costs:
     return replace(costs(replace(table("one", seconds=8), gather=gather)), to_sqlite=True)
 
