@@ -1,6 +1,7 @@
 """What a run would take on other machines: predicted, and never measured.
 
-    python -m perf.simulation_measure costs FILE.sqlite COSTS; … trips SMALL.sqlite COSTS
+    python -m perf.simulation_measure costs FILE.sqlite COSTS
+    python -m perf.simulation_measure trips SMALL.sqlite COSTS; … helped FILE.sqlite COSTS
     python -m perf.simulation_measure runs FILE.sqlite >> RUNS.jsonl
     python -m perf.simulation COSTS --runs RUNS.jsonl --plot perf/results
 
@@ -23,7 +24,9 @@ What it does not know, so that large predictions are rather too good:
   mapping) and within the kernel (page cache, memory bandwidth, two threads to a core);
 - disks: files are in the page cache, checkpoints happen between runs;
 - a network's bandwidth: only its latency, with a window of 4 MiB;
-- statements and keys that take another plan when there are more rows: times grow with rows alone;
+- statements and keys that take another plan when there are more rows: times grow with rows alone,
+  and what one helper shares with a session is taken to be shared by several;
+- that all statements at once have max_parallel_workers helpers, eight as it comes;
 - surveys, rejects, foreign keys and everything else that the data of the measured run had not.
 """
 
