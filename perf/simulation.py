@@ -1,9 +1,10 @@
 """What a run would take on other machines: predicted, and never measured.
 
     python -m perf.simulation_measure costs FILE.sqlite COSTS
-    python -m perf.simulation_measure trips SMALL.sqlite COSTS; … helped FILE.sqlite COSTS
+    python -m perf.simulation_measure helped FILE.sqlite COSTS
+    python -m perf.simulation_measure costs SMALL.sqlite OTHERS; … trips SMALL.sqlite OTHERS
     python -m perf.simulation_measure runs FILE.sqlite >> RUNS.jsonl
-    python -m perf.simulation COSTS --runs RUNS.jsonl --plot perf/results
+    python -m perf.simulation COSTS --small OTHERS --runs RUNS.jsonl --plot perf/results
 
 Every kind of job of the whole job SQLite → PostgreSQL is measured once, with one worker
 (`simulation_probe.py`, `simulation_costs.py`); then the product's own queue hands the jobs to
@@ -116,6 +117,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Predict a run on other machines.")
     parser.add_argument("costs", type=Path, help="folder of simulation_measure costs")
     parser.add_argument("--runs", type=Path, help="measured runs, of simulation_measure runs")
+    parser.add_argument(
+        "--small", type=Path, help="such a folder of a smaller file, for what rows do not change"
+    )
     parser.add_argument("--factor", type=float, nargs="+", default=[1.0], help="times the rows")
     parser.add_argument("--cores", type=int, nargs="+", default=CORES)
     parser.add_argument("--latency", type=float, nargs="+", default=LATENCIES, help="seconds")
@@ -123,6 +127,9 @@ def main() -> None:
     parser.add_argument("--plot", type=Path, help="folder for a picture")
     options = parser.parse_args()
     costs = load_costs(options.costs)
+    if options.small:
+        small = load_costs(options.small)
+        costs = replace(costs, fixed=small.fixed, trips=small.trips, by_tcp=small.by_tcp)
     emit("setup", json.loads((options.costs / "setup.json").read_text()))
     emit("costs", asdict(costs))
     validations: list[Validation] = []

@@ -67,7 +67,7 @@ def _picture(
             "ks",
             markersize=9,
             fillstyle="none",
-            label="measured, two cores, as many workers",
+            label="measured, two cores that others used too",
         )
     axes.set_xscale("log", base=2)
     axes.set_yscale("log")

@@ -224,6 +224,8 @@ def test_an_error_is_against_the_median_on_the_cores_that_others_left() -> None:
             "seconds": seconds,
             "foreign_cpu": foreign * seconds,
             "stolen": 0.0,
+            "client_cpu": 5.0,
+            "server_cpu": 4.0 + seconds,
         }
 
     one = costs(table("one"))
@@ -231,5 +233,7 @@ def test_an_error_is_against_the_median_on_the_cores_that_others_left() -> None:
     runs = [run(alone * part, 0.0) for part in (0.9, 1.25, 2.0)]
     (found,) = validate(one, runs, 1)
     assert found.error == pytest.approx(1 / 1.25 - 1)
+    assert found.measured_cpu == pytest.approx(9.0 + 1.25 * alone)
+    assert found.predicted_cpu == pytest.approx(8 + 4 + 0.1 + 0.5 + 0.1 + 0.1)
     (halved,) = validate(one, [run(2 * alone, 0.5)], 1)
     assert halved.error == pytest.approx(0)
