@@ -1,8 +1,8 @@
 """What a run would take on other machines: predicted, and never measured.
 
     python -m perf.simulation_measure costs FILE.sqlite COSTS
-    python -m perf.simulation_measure helped FILE.sqlite COSTS
-    python -m perf.simulation_measure costs SMALL.sqlite OTHERS; … trips SMALL.sqlite OTHERS
+    python -m perf.simulation_measure trips FILE.sqlite COSTS; … helped FILE.sqlite COSTS
+    python -m perf.simulation_measure costs SMALL.sqlite OTHERS
     python -m perf.simulation_measure runs FILE.sqlite >> RUNS.jsonl
     python -m perf.simulation COSTS --small OTHERS --runs RUNS.jsonl --plot perf/results
 
@@ -129,7 +129,7 @@ def main() -> None:
     costs = load_costs(options.costs)
     if options.small:
         small = load_costs(options.small)
-        costs = replace(costs, fixed=small.fixed, trips=small.trips, by_tcp=small.by_tcp)
+        costs = replace(costs, fixed=small.fixed)
     emit("setup", json.loads((options.costs / "setup.json").read_text()))
     emit("costs", asdict(costs))
     validations: list[Validation] = []

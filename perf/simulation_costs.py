@@ -223,23 +223,28 @@ def overlaps_of(jobs: Sequence[Record]) -> Overlaps:
 
 
 def flow_of(records: Sequence[Record]) -> Flow:
-    """Of jobs that ran alone, each on cores that were free: what was over of their seconds together
-    is what they did at once."""
-    client, server = _sum(records, "client"), _sum(records, "sessions")
-    seconds = sum(r["ended"] - r["began"] - r["queued"] for r in records)
-    shorter = min(client, server)
-    # Nothing runs beside what the last batch is taken in.
-    cycles = cycles_of(_sum(records, "bytes") / max(1, len(records)))
-    beside = shorter * (1 - 1 / cycles)
-    overlap = (client + server - seconds) / beside if beside else 0.0
+    """Of jobs of which one ran at a time."""
     return Flow(
-        client,
-        server,
-        min(1.0, max(0.0, overlap)),
+        _sum(records, "client"),
+        _sum(records, "sessions"),
+        _overlap(records),
         _sum(records, "bytes"),
         _sum(records, "log"),
         _sum(records, "own"),
     )
+
+
+def _overlap(records: Sequence[Record]) -> float:
+    """What is over of the seconds of both is what they did at once. Of the half of the jobs that
+    waited least for a core: while one waits, the other may work."""
+    least = sorted(records, key=lambda record: float(record["queued"]))[: -(-len(records) // 2)]
+    client, server = _sum(least, "client"), _sum(least, "sessions")
+    seconds = sum(r["ended"] - r["began"] - r["queued"] for r in least)
+    # Nothing runs beside what the last batch is taken in.
+    cycles = cycles_of(_sum(least, "bytes") / max(1, len(least)))
+    beside = min(client, server) * (1 - 1 / cycles)
+    overlap = (client + server - seconds) / beside if beside else 0.0
+    return min(1.0, max(0.0, overlap))
 
 
 def statement_of(record: Record, helpers: int = 0) -> Statement:

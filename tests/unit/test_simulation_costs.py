@@ -74,6 +74,14 @@ def test_time_in_the_queue_for_a_core_is_nobodys_work() -> None:
     assert found.overlap == pytest.approx(1.0)
 
 
+def test_what_two_did_at_once_is_told_by_the_jobs_that_waited_least() -> None:
+    turns = [record(client=0.7, sessions=0.3, ended=1.0)] * 2
+    # Both waited at once, which is taken off twice.
+    waited = [record(client=0.7, sessions=0.3, ended=1.4, queued=0.8)] * 2
+    assert flow_of([*waited, *turns]).overlap == pytest.approx(0.0)
+    assert flow_of(waited).overlap == pytest.approx(1.0)
+
+
 def test_a_statement_that_several_processes_shared() -> None:
     # The statement's own process had the share of one helper, too.
     assert statement_of(record(sessions=3.0, helpers=1.0), 1) == Statement(1.0, 2.0)
