@@ -1,8 +1,10 @@
 """What a run would take on other machines: predicted, and never measured.
 
-    python -m perf.simulation_measure costs FILE.sqlite COSTS; … trips SMALL.sqlite COSTS
+    python -m perf.simulation_measure costs FILE.sqlite COSTS
+    python -m perf.simulation_measure trips FILE.sqlite COSTS; … helped FILE.sqlite COSTS
+    python -m perf.simulation_measure costs SMALL.sqlite OTHERS
     python -m perf.simulation_measure runs FILE.sqlite >> RUNS.jsonl
-    python -m perf.simulation COSTS --runs RUNS.jsonl --plot perf/results
+    python -m perf.simulation COSTS --small OTHERS --runs RUNS.jsonl --plot perf/results
 
 Every kind of job of the whole job SQLite → PostgreSQL is measured once, with one worker
 (`simulation_probe.py`, `simulation_costs.py`); then the product's own queue hands the jobs to
@@ -13,7 +15,7 @@ error.
 
 What it knows: cores shared fairly by runnable processes, of one machine or of two; that a worker
 and its server session take turns, as far as they were seen to; statements that PostgreSQL gives to
-three processes; the bandwidth of the server's log; round trips; what the coordinator does between
+several processes; the bandwidth of the server's log; round trips; what the coordinator does between
 two jobs; the start and the end of processes. What binds is found by lifting one limit after the
 other: the one whose lifting shortens the run most.
 
@@ -23,7 +25,9 @@ What it does not know, so that large predictions are rather too good:
   mapping) and within the kernel (page cache, memory bandwidth, two threads to a core);
 - disks: files are in the page cache, checkpoints happen between runs;
 - a network's bandwidth: only its latency, with a window of 4 MiB;
-- statements and keys that take another plan when there are more rows: times grow with rows alone;
+- statements and keys that take another plan when there are more rows: times grow with rows alone,
+  and what one helper shares with a session is taken to be shared by several;
+- that all statements at once have max_parallel_workers helpers, eight as it comes;
 - surveys, rejects, foreign keys and everything else that the data of the measured run had not.
 """
 
@@ -42,13 +46,15 @@ from perf.simulation_costs import (
     Costs,
     Record,
     fixed_of,
-    median_marks,
+    least_marks,
     median_records,
     overlaps_of,
     table_costs,
     table_costs_to_sqlite,
     trips_of,
     warm_up,
+    with_helpers,
+    with_straight,
 )
 from perf.simulation_figures import Validation, predictions, setting_of, table, validate
 from perf.simulation_limits import changes
@@ -75,10 +81,10 @@ def load_costs(folder: Path) -> Costs:
     rounds = sorted(file.parent for file in folder.glob("[0-9]*/plain.json"))
     loaded = [load_records(one) for one in rounds]
     ready, *jobs = median_records([jobs for _, jobs in loaded])
-    marks = median_marks([marks for marks, _ in loaded])
+    marks = least_marks([marks for marks, _ in loaded])
     runs = [run for one in rounds for run in json.loads((one / "plain.json").read_text())]
     alone = [run for run in runs if run["workers"] == 1]
-    outside = statistics.median(run["seconds"] - run["timings"]["total"] for run in alone)
+    outside = min(run["seconds"] - run["timings"]["total"] for run in alone)
     between = statistics.median(run["gap"] for run in alone)
     warm = warm_up(jobs)
     back = setup.get("back", False)
@@ -87,8 +93,12 @@ def load_costs(folder: Path) -> Costs:
     else:
         tables = table_costs(jobs, setup["sizes"], warm)
     fixed = fixed_of(marks, ready, outside, between, warm)
-    # Without the probe's own connection, where it was measured so.
-    retire = statistics.median(run.get("retire", fixed.retire) for run in runs)
+    # Of runs without the probe's own connection.
+    retire = min(run["retire"] for run in alone)
+    if (folder / "helped").exists():
+        tables = with_helpers(tables, load_records(folder / "helped")[1][1:], 1)
+    if (folder / "straight").exists():
+        tables = with_straight(tables, load_records(folder / "straight")[1][1:])
     costs = Costs(
         tables,
         replace(fixed, retire=retire),
@@ -107,6 +117,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Predict a run on other machines.")
     parser.add_argument("costs", type=Path, help="folder of simulation_measure costs")
     parser.add_argument("--runs", type=Path, help="measured runs, of simulation_measure runs")
+    parser.add_argument(
+        "--small", type=Path, help="such a folder of a smaller file, for what rows do not change"
+    )
     parser.add_argument("--factor", type=float, nargs="+", default=[1.0], help="times the rows")
     parser.add_argument("--cores", type=int, nargs="+", default=CORES)
     parser.add_argument("--latency", type=float, nargs="+", default=LATENCIES, help="seconds")
@@ -114,6 +127,9 @@ def main() -> None:
     parser.add_argument("--plot", type=Path, help="folder for a picture")
     options = parser.parse_args()
     costs = load_costs(options.costs)
+    if options.small:
+        small = load_costs(options.small)
+        costs = replace(costs, fixed=small.fixed)
     emit("setup", json.loads((options.costs / "setup.json").read_text()))
     emit("costs", asdict(costs))
     validations: list[Validation] = []

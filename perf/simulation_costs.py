@@ -28,9 +28,13 @@ TARGET_RANGE_PAGES = 4_096
 BATCH_BYTES = 8 << 20
 PAGE_BYTES = 8_192
 _FEWEST_CYCLES, _MOST_CYCLES = 3, 12
-# Processes that PostgreSQL puts to one statement at most, as it comes: the session's own and two
-# helpers (max_parallel_maintenance_workers, max_parallel_workers_per_gather).
-MOST_PARALLEL = 3
+# Helpers that PostgreSQL gives to a count at most, as it comes (max_parallel_workers_per_gather),
+# and to an index: a process needs 32 MB of the maintenance_work_mem that the product sets, 256 MB.
+MOST_COUNTING, MOST_SORTING = 2, 7
+# Pages of a table from which on it has a helper (min_parallel_table_scan_size).
+_HELPED_PAGES = 1_024
+# Workers of the product for each helper that it lets an index have: loading._WORKERS_A_HELPER.
+WORKERS_A_HELPER = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,11 +54,12 @@ class Flow:
 @dataclass(frozen=True, slots=True)
 class Statement:
     """The server's work for one statement: ``alone`` by one process, ``shared`` by as many as it
-    puts to it."""
+    puts to it; ``by_one``: what it takes without helpers, where that is not the same work."""
 
     alone: float
     shared: float = 0.0
     log_bytes: float = 0.0
+    by_one: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +81,8 @@ class TableCosts:
     pages: float = 0.0
     # Bringing what was written apart into a SQLite file; the client's seconds.
     gather: float = 0.0
+    # The copy of a worker that writes into a SQLite file alone, and nothing apart.
+    straight: Flow | None = None
 
     @property
     def ranges_of_sqlite(self) -> int:
@@ -102,6 +109,7 @@ class TableCosts:
             target_count=_statement_times(self.target_count, factor),
             pages=self.pages * factor,
             gather=self.gather * factor,
+            straight=None if self.straight is None else _flow_times(self.straight, factor),
         )
 
 
@@ -118,16 +126,29 @@ def _flow_times(flow: Flow, factor: float) -> Flow:
 
 def _statement_times(statement: Statement, factor: float) -> Statement:
     return Statement(
-        statement.alone * factor, statement.shared * factor, statement.log_bytes * factor
+        statement.alone * factor,
+        statement.shared * factor,
+        statement.log_bytes * factor,
+        None if statement.by_one is None else statement.by_one * factor,
     )
+
+
+def helpers_of(pages: float, most: int) -> int:
+    """Processes that PostgreSQL has help with reading a table of so many pages: one more each time
+    that the table is three times as large (compute_parallel_worker; PostgreSQL documentation,
+    min_parallel_table_scan_size)."""
+    helpers = 0
+    while helpers < most and pages >= _HELPED_PAGES * 3**helpers:
+        helpers += 1
+    return helpers
 
 
 @dataclass(frozen=True, slots=True)
 class Fixed:
     """What a run costs whatever it carries: seconds of the coordinator (``begin`` up to where it
     starts workers, ``prepare`` up to the first job, ``between`` two jobs, ``finish`` after the
-    last), and of a worker (``spawn`` and ``retire`` are the coordinator's time for each, ``load``
-    the worker's own start, ``warm`` what its first copy takes more than another)."""
+    last), and of a worker (``spawn`` is the coordinator's time for each, ``load`` and ``retire``
+    the worker's own start and end, ``warm`` what its first copy takes more than another)."""
 
     begin: float
     spawn: float
@@ -141,9 +162,9 @@ class Fixed:
 
 @dataclass(frozen=True, slots=True)
 class Trips:
-    """Round trips to the server: of a worker for its sessions and for each job, and of the
-    coordinator before it starts workers, before the first job, for each table that is read back,
-    and after."""
+    """Round trips to the server: of a worker for its sessions and for each job (``statement`` makes
+    a key or an index), and of the coordinator before it starts workers, before the first job, for
+    each table that is read back, and after."""
 
     open_loading: float = 0.0
     open_reading: float = 0.0
@@ -155,6 +176,7 @@ class Trips:
     prepare: float = 0.0
     read_back: float = 0.0
     finish: float = 0.0
+    statistics: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,34 +223,84 @@ def overlaps_of(jobs: Sequence[Record]) -> Overlaps:
 
 
 def flow_of(records: Sequence[Record]) -> Flow:
-    """Of jobs that ran alone, each on cores that were free: what was over of their seconds together
-    is what they did at once."""
-    client, server = _sum(records, "client"), _sum(records, "sessions")
-    seconds = sum(r["ended"] - r["began"] - r["queued"] for r in records)
-    shorter = min(client, server)
-    # Nothing runs beside what the last batch is taken in.
-    cycles = cycles_of(_sum(records, "bytes") / max(1, len(records)))
-    beside = shorter * (1 - 1 / cycles)
-    overlap = (client + server - seconds) / beside if beside else 0.0
+    """Of jobs of which one ran at a time."""
     return Flow(
-        client,
-        server,
-        min(1.0, max(0.0, overlap)),
+        _sum(records, "client"),
+        _sum(records, "sessions"),
+        _overlap(records),
         _sum(records, "bytes"),
         _sum(records, "log"),
         _sum(records, "own"),
     )
 
 
-def statement_of(record: Record, cores: float = 2.0) -> Statement:
-    """Of one that ran alone on so many cores. What several processes did took a share of its
-    seconds that its processor seconds tell: alone + shared / cores = seconds."""
-    seconds = record["ended"] - record["began"]
+def _overlap(records: Sequence[Record]) -> float:
+    """What is over of the seconds of both is what they did at once. Of the half of the jobs that
+    waited least for a core: while one waits, the other may work."""
+    least = sorted(records, key=lambda record: float(record["queued"]))[: -(-len(records) // 2)]
+    client, server = _sum(least, "client"), _sum(least, "sessions")
+    seconds = sum(r["ended"] - r["began"] - r["queued"] for r in least)
+    # Nothing runs beside what the last batch is taken in.
+    cycles = cycles_of(_sum(least, "bytes") / max(1, len(least)))
+    beside = min(client, server) * (1 - 1 / cycles)
+    overlap = (client + server - seconds) / beside if beside else 0.0
+    return min(1.0, max(0.0, overlap))
+
+
+def statement_of(record: Record, helpers: int = 0) -> Statement:
+    """Of one that the server gave so many helpers: its own process did as much as each of them of
+    what they shared."""
     spent = record["sessions"]
-    width = min(cores, MOST_PARALLEL)
-    shared = max(0.0, (spent - seconds) / (1 - 1 / width)) if width > 1 else 0.0
-    shared = min(shared, spent)
+    shared = min(spent, record["helpers"] * (1 + 1 / helpers)) if helpers else 0.0
     return Statement(spent - shared, shared, record["log"])
+
+
+def with_helpers(
+    tables: Iterable[TableCosts], jobs: Sequence[Record], helpers: int
+) -> tuple[TableCosts, ...]:
+    """The tables with what their keys and indexes cost in another run, where each had helpers."""
+
+    def helped(
+        table: TableCosts, plain: tuple[Statement, ...], kind: bool
+    ) -> tuple[Statement, ...]:
+        built = [
+            job
+            for job in jobs
+            if job["job"] == "run_statements"
+            and _table(job) == table.name
+            and (job["makes"].startswith("index") if kind else not _after_keys(job))
+        ]
+        number = helpers_of(table.pages, helpers)
+        if not number:
+            return plain
+        found = (statement_of(one, number) for one in built)
+        return tuple(
+            replace(new, by_one=old.alone + old.shared)
+            for new, old in zip(found, plain, strict=True)
+        )
+
+    return tuple(
+        replace(
+            table,
+            keys=helped(table, table.keys, kind=False),
+            indexes=helped(table, table.indexes, kind=True),
+        )
+        for table in tables
+    )
+
+
+def with_straight(tables: Iterable[TableCosts], jobs: Sequence[Record]) -> tuple[TableCosts, ...]:
+    """The tables with what another run took to copy them, where nothing was written apart."""
+    warm = warm_up(jobs)
+    first = next(job for job in jobs if job["job"] == "copy_range")
+    found = []
+    for table in tables:
+        copies = [j for j in jobs if j["job"] == "copy_range" and _table(j) == table.name]
+        flow = replace(flow_of(copies), log_bytes=0.0)
+        if copies[0] is first:
+            flow = replace(flow, client=flow.client - warm.client)
+        found.append(replace(table, straight=flow))
+    return tuple(found)
 
 
 def _sum(records: Iterable[Record], key: str) -> float:
@@ -293,6 +365,7 @@ def table_costs(
             copy = replace(copy, client=copy.client - warm.client, server=copy.server - warm.server)
         counts = [job for job in mine if job["job"] == "count_rows"]
         built = [job for job in mine if job["job"] == "run_statements"]
+        pages = _pages(copy, [job for job in mine if job["job"] == "digest_range"])
         found.append(
             TableCosts(
                 short,
@@ -302,10 +375,12 @@ def table_costs(
                 _sum([c for c in counts if _of_sqlite(c)], "client"),
                 tuple(statement_of(b) for b in built if not _after_keys(b)),
                 flow_of([job for job in mine if job["job"] == "digest_range"]),
-                statement_of(next(c for c in counts if not _of_sqlite(c))),
+                statement_of(
+                    next(c for c in counts if not _of_sqlite(c)), helpers_of(pages, MOST_COUNTING)
+                ),
                 statement_of(next(b for b in built if b["makes"] == "statistics")),
                 tuple(statement_of(b) for b in built if b["makes"].startswith("index")),
-                _pages(copy, [job for job in mine if job["job"] == "digest_range"]),
+                pages,
             )
         )
     return tuple(found)
@@ -375,7 +450,7 @@ def median_records(rounds: Sequence[Sequence[Record]]) -> list[Record]:
     found: list[Record] = []
     for same in zip(*rounds, strict=True):
         record = dict(same[0])
-        for key in ("client", "sessions", "own", "queued", "log", "cpu"):
+        for key in ("client", "sessions", "helpers", "own", "queued", "log", "cpu"):
             if key in record:
                 record[key] = statistics.median(r[key] for r in same)
         if "ended" in record:
@@ -385,14 +460,15 @@ def median_records(rounds: Sequence[Sequence[Record]]) -> list[Record]:
     return found
 
 
-def median_marks(rounds: Sequence[Sequence[Record]]) -> list[Record]:
-    """The coordinator's marks, each at its median time after the mark before it."""
+def least_marks(rounds: Sequence[Sequence[Record]]) -> list[Record]:
+    """The coordinator's marks, each at its least time after the mark before it: these are times of
+    the clock, which others who use the machine can only lengthen."""
     found: list[Record] = []
     at = 0.0
     for number, same in enumerate(zip(*rounds, strict=True)):
         if number:
             before = [marks[number - 1]["at"] for marks in rounds]
-            at += statistics.median(r["at"] - b for r, b in zip(same, before, strict=True))
+            at += min(r["at"] - b for r, b in zip(same, before, strict=True))
         found.append(dict(same[0]) | {"at": at})
     return found
 
@@ -405,11 +481,11 @@ def trips_of(
     times = sorted(at for at, _ in turns)
     within = [sum(job["began"] <= at < job["ended"] for at in times) for job in jobs]
 
-    def usual(*names: str, target: bool = True) -> float:
+    def usual(name: str, made: bool = True) -> float:
         counts = [
             n
             for n, job in zip(within, jobs, strict=True)
-            if job["job"] in names and (not target or not _of_sqlite(job))
+            if job["job"] == name and not _of_sqlite(job) and made == (job["makes"] != "statistics")
         ]
         return float(statistics.median(counts)) if counts else 0.0
 
@@ -439,4 +515,5 @@ def trips_of(
         prepare=float(before),
         read_back=inside / tables,
         finish=float(after),
+        statistics=usual("run_statements", made=False),
     )

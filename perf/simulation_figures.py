@@ -37,6 +37,9 @@ class Validation:
     measured_most: float
     predicted_seconds: float
     error: float
+    # Processor seconds of client and server, which others disturb less.
+    measured_cpu: float
+    predicted_cpu: float
     # Cores that others took from the measured runs, which the prediction goes without too.
     foreign_cores: float
 
@@ -55,7 +58,8 @@ def validate(costs: Costs, runs: Iterable[dict[str, Any]], cores: float) -> Iter
         )
         setting = Setting(cores - max(0.0, taken), workers, latency, tcp=tcp)
         proxy = sum(run.get("proxy", {}).get("cpu", 0.0) for run in found) / len(found)
-        predicted = predict(_with_proxy(costs, proxy), setting).seconds
+        predicted = predict(_with_proxy(costs, proxy), setting)
+        used = statistics.median(run["server_cpu"] + run["client_cpu"] for run in found)
         yield Validation(
             source,
             workers,
@@ -65,8 +69,10 @@ def validate(costs: Costs, runs: Iterable[dict[str, Any]], cores: float) -> Iter
             middle,
             min(seconds),
             max(seconds),
-            predicted,
-            predicted / middle - 1,
+            predicted.seconds,
+            predicted.seconds / middle - 1,
+            used,
+            sum(predicted.used.values()),
             taken,
         )
 

@@ -6,11 +6,11 @@ A limit is asked by lifting it, and predicting the same run again.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import fields, replace
+from dataclasses import replace
 from functools import partial
 from typing import TypeAlias
 
-from perf.simulation_costs import Costs, Flow, Trips
+from perf.simulation_costs import MOST_SORTING, Costs, Flow
 from perf.simulation_model import Setting, predict
 
 Change: TypeAlias = Callable[[Costs, Setting], tuple[Costs, Setting]]
@@ -95,36 +95,28 @@ def bindings(costs: Costs, setting: Setting) -> dict[str, float]:
     return dict(sorted(gains.items(), key=lambda item: -item[1]))
 
 
-def _fewer_trips(costs: Costs, setting: Setting) -> tuple[Costs, Setting]:
-    fewer = Trips(*(getattr(costs.trips, f.name) / 3 for f in fields(Trips)))
-    return replace(costs, trips=fewer), setting
-
-
 def _read_back_beside_keys(costs: Costs, setting: Setting) -> tuple[Costs, Setting]:
     return costs, replace(setting, read_back_beside_keys=True)
 
 
-def _ended_at_once(costs: Costs, setting: Setting) -> tuple[Costs, Setting]:
-    return costs, replace(setting, ends_workers_at_once=True)
+def _half_the_trips(
+    names: tuple[str, ...], costs: Costs, setting: Setting
+) -> tuple[Costs, Setting]:
+    fewer = {name: getattr(costs.trips, name) / 2 for name in names}
+    return replace(costs, trips=replace(costs.trips, **fewer)), setting
 
 
-def _more_parallel(costs: Costs, setting: Setting) -> tuple[Costs, Setting]:
-    return costs, replace(setting, most_parallel=9)
-
-
-def _all(costs: Costs, setting: Setting) -> tuple[Costs, Setting]:
-    for change in (_read_back_beside_keys, _ended_at_once, _fewer_trips, _more_parallel):
-        costs, setting = change(costs, setting)
-    return costs, setting
+def _helped(helpers: int, costs: Costs, setting: Setting) -> tuple[Costs, Setting]:
+    return costs, replace(setting, helpers=helpers)
 
 
 # What the product could do otherwise.
 CHANGES: dict[str, Change] = {
     "rows are read back while the key is built": _read_back_beside_keys,
-    "workers end at the same time": _ended_at_once,
-    "a third of the round trips": _fewer_trips,
-    "nine processes to a statement, not three": _more_parallel,
-    "these four": _all,
+    "half the round trips before the first job": partial(_half_the_trips, ("begin", "prepare")),
+    "half the round trips to read a range back": partial(_half_the_trips, ("verify",)),
+    "no helpers for indexes": partial(_helped, 0),
+    "as many helpers for indexes as the server gives": partial(_helped, MOST_SORTING),
     "two workers for each core": _with_workers,
     "eight times as many ranges": _with_ranges,
 }

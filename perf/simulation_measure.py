@@ -2,6 +2,8 @@
 
     python -m perf.simulation_measure costs FILE.sqlite FOLDER          (one worker, with the probe)
     python -m perf.simulation_measure trips FILE.sqlite FOLDER          (the same, through a proxy)
+    python -m perf.simulation_measure helped FILE.sqlite FOLDER    (the same, a key gets a helper)
+    python -m perf.simulation_measure straight FILE.sqlite FOLDER  (back, nothing written apart)
     python -m perf.simulation_measure runs  FILE.sqlite --workers 1 2 3 [--latency 0.02]
 
 `costs` keeps the probe's files in FOLDER, beside runs without it; `runs` prints JSON lines, one a
@@ -18,7 +20,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,6 +29,7 @@ from typing import Any
 import psycopg
 from perf.paired import ROOT, NotVerifiedError, client_cpu_seconds, emit, product_command, setup
 from perf.servers import Server, running
+from perf.simulation_probe import HELPERS, STRAIGHT
 
 from tableferry.addresses import SqliteFile
 from tableferry.dialects import dialect_of
@@ -129,8 +132,15 @@ def median_gap(timeline: list[dict[str, Any]]) -> float:
     return sorted(gaps)[len(gaps) // 2] if gaps else 0.0
 
 
-def probed(way: Way, server: Server, folder: Path, address: str = "") -> None:
-    """One run with one worker and the probe, whose files are left in the folder."""
+def probed(
+    way: Way,
+    server: Server,
+    folder: Path,
+    address: str = "",
+    changed: Mapping[str, str] | None = None,
+) -> None:
+    """One run with one worker and the probe, whose files are left in the folder. ``changed`` is
+    what the probe is told, HELPERS or STRAIGHT."""
     folder.mkdir(parents=True, exist_ok=True)
     for file in folder.iterdir():
         file.unlink()
@@ -144,7 +154,7 @@ def probed(way: Way, server: Server, folder: Path, address: str = "") -> None:
     done = subprocess.run(
         [*probe, *arguments, "--report", str(report)],
         cwd=ROOT,
-        env=os.environ | {"PYTHONPATH": os.pathsep.join(paths)},
+        env=os.environ | {"PYTHONPATH": os.pathsep.join(paths)} | dict(changed or {}),
         capture_output=True,
         text=True,
         check=False,
@@ -221,6 +231,19 @@ def measure_trips(options: argparse.Namespace) -> None:
         shutil.copy(turns, options.folder / "turns.jsonl")
 
 
+def measure_helped(options: argparse.Namespace) -> None:
+    way = Way(options.sqlite.resolve())
+    with running("15") as server:
+        probed(way, server, options.folder / "helped", changed={HELPERS: "1"})
+
+
+def measure_straight(options: argparse.Namespace) -> None:
+    way = Way(options.sqlite.resolve(), back=True)
+    with running("15") as server:
+        way.fill(server)
+        probed(way, server, options.folder / "straight", changed={STRAIGHT: "1"})
+
+
 def measure_runs(options: argparse.Namespace) -> None:
     way = Way(options.sqlite.resolve(), options.back)
     with running("15") as server:
@@ -281,6 +304,14 @@ def main() -> None:
     trips.add_argument("folder", type=Path)
     trips.add_argument("--back", action="store_true", help="from PostgreSQL to SQLite")
     trips.set_defaults(command=measure_trips)
+    helped = commands.add_parser("helped", help="keys that two processes of the server build")
+    helped.add_argument("sqlite", type=Path)
+    helped.add_argument("folder", type=Path)
+    helped.set_defaults(command=measure_helped)
+    straight = commands.add_parser("straight", help="into SQLite, without parts of a table")
+    straight.add_argument("sqlite", type=Path)
+    straight.add_argument("folder", type=Path)
+    straight.set_defaults(command=measure_straight)
     runs = commands.add_parser("runs", help="whole runs, from outside")
     runs.add_argument("sqlite", type=Path)
     runs.add_argument("--workers", type=int, nargs="+", default=[1, 2, 3])

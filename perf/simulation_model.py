@@ -3,8 +3,9 @@
 The order of jobs is the product's own: `SimulatedJobs` is `tableferry.jobs.Jobs` with another
 clock, so its queue is the real one. What follows what repeats loading.py: ranges of all tables are
 copied, the source's rows are counted, keys are built one after the other, indexes side by side,
-ranges are read back, and when all tables are through, statistics are taken. Into SQLite, ranges are
-written apart and gathered, and jobs that write or read the file keep out of each other's way.
+ranges are read back, and whoever has nothing else to do takes statistics of a table that has its
+indexes. Into SQLite, ranges are written apart and gathered where there are several workers, and
+jobs that write or read the file keep out of each other's way.
 """
 
 from __future__ import annotations
@@ -12,17 +13,20 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Executor, Future
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
 from perf.simulation_costs import (
-    MOST_PARALLEL,
+    MOST_COUNTING,
+    MOST_SORTING,
+    WORKERS_A_HELPER,
     Costs,
     Flow,
     Statement,
     TableCosts,
     cycles_of,
+    helpers_of,
 )
 from perf.simulation_engine import Await, Compute, Delay, Engine, Event, Steps, pipeline
 
@@ -50,15 +54,20 @@ class Setting:
     finer: float = 1.0
     # As the product could do it, and does not.
     read_back_beside_keys: bool = False
-    ends_workers_at_once: bool = False
     many_writers: bool = False
-    # Of the server, for one statement.
-    most_parallel: float = MOST_PARALLEL
+    # Processes of the server for an index at most, beside its own; as the product has it, if None.
+    helpers: int | None = None
 
     @property
     def there(self) -> float:
         """Cores of the server's machine."""
         return self.cores if self.server_cores is None else self.server_cores
+
+    @property
+    def sorting(self) -> int:
+        """Helpers that an index may have."""
+        wanted = self.workers // WORKERS_A_HELPER if self.helpers is None else self.helpers
+        return min(MOST_SORTING, wanted)
 
 
 @dataclass
@@ -121,6 +130,8 @@ class _Run:
         self._jobs = SimulatedJobs(self.engine, self._workers, costs.fixed.between, setting.latency)
         self.phases: dict[str, float] = {}
         self._flows = 0
+        # As loading.py: one that writes alone writes where it belongs.
+        self._apart = costs.to_sqlite and setting.workers > 1
 
     def story(self) -> Steps:
         fixed, trips, latency = self._costs.fixed, self._costs.trips, self._setting.latency
@@ -135,16 +146,12 @@ class _Run:
         for table in self._costs.tables:
             self._copy(table)
         yield from self._jobs.steps()
-        self._mark("read back")
-        for table in self._costs.tables:
-            task = partial(self._state, table.statistics)
-            self._add(table, task, Urgency.FINISH, access=Access.WRITE)
-        yield from self._jobs.steps()
         yield Compute(CLIENT, fixed.finish)
         yield Delay(trips.finish * latency)
         self._mark("finished")
-        for _ in self._workers[:1] if self._setting.ends_workers_at_once else self._workers:
-            yield Compute(CLIENT, fixed.retire)
+        ends = [self.engine.start(_alone(Compute(CLIENT, fixed.retire))) for _ in self._workers]
+        for end in ends:
+            yield Await(end)
         self._mark("ended")
 
     def _mark(self, name: str) -> None:
@@ -183,30 +190,45 @@ class _Run:
                 self._add(table, task, Urgency.KEYS, lambda: self._key(table, 0))
 
         def copied() -> None:
-            if not back:
+            if not self._apart:
                 arrived()
                 return
             task = partial(self._gathered, table.gather / ranges)
             self._add(table, task, Urgency.COPY, arrived, access=Access.WRITE)
 
+        access = Access.WRITE if back and not self._apart else Access.NONE
         for _ in range(ranges):
-            self._add(table, partial(self._copied, table, ranges), Urgency.COPY, copied)
+            task = partial(self._copied, table, ranges)
+            self._add(table, task, Urgency.COPY, copied, access=access)
 
     def _key(self, table: TableCosts, number: int) -> None:
         beside = self._setting.read_back_beside_keys
         if beside and number == 0:
             self._read_back(table)
         if number < len(table.keys):
-            task = partial(self._state, table.keys[number])
+            task = partial(self._built, table, table.keys[number])
             then = partial(self._key, table, number + 1)
             self._add(table, task, Urgency.KEYS, then, access=Access.WRITE)
             return
         self._mark("keys")
+        left = [len(table.indexes)]
+
+        def indexed() -> None:
+            left[0] -= 1
+            if not left[0]:
+                self._gather_statistics(table)
+
         for index in table.indexes:
-            task = partial(self._state, index)
-            self._add(table, task, Urgency.INDEX, access=Access.WRITE)
+            task = partial(self._built, table, index)
+            self._add(table, task, Urgency.INDEX, indexed, access=Access.WRITE)
+        if not table.indexes:
+            self._gather_statistics(table)
         if not beside:
             self._read_back(table)
+
+    def _gather_statistics(self, table: TableCosts) -> None:
+        task = partial(self._analyzed, table)
+        self._add(table, task, Urgency.FINISH, access=Access.WRITE)
 
     def _read_back(self, table: TableCosts) -> None:
         self._jobs.trips += self._costs.trips.read_back
@@ -214,7 +236,8 @@ class _Run:
         ranges = self._finer(table.ranges_of_sqlite if back else table.ranges_of_postgresql)
         for _ in range(ranges):
             task = partial(self._verified, table, ranges)
-            self._add(table, task, Urgency.DIGEST, access=Access.READ)
+            read = partial(self._mark, "read back")
+            self._add(table, task, Urgency.DIGEST, read, access=Access.READ)
         self._add(table, partial(self._counted_back, table), Urgency.DIGEST, access=Access.READ)
 
     def _finer(self, ranges: int) -> int:
@@ -239,8 +262,11 @@ class _Run:
     def _copied(self, table: TableCosts, ranges: int, worker: _Worker) -> Steps:
         yield from self._opened(worker)
         yield self._trips(self._costs.trips.copy)
-        back = self._costs.to_sqlite
-        yield from self._flow(table.copy, ranges, (SERVER, CLIENT) if back else (CLIENT, SERVER))
+        flow = table.copy
+        if self._costs.to_sqlite and not self._apart:
+            flow = table.straight or replace(flow, client=flow.client + table.gather)
+        order = (SERVER, CLIENT) if self._costs.to_sqlite else (CLIENT, SERVER)
+        yield from self._flow(flow, ranges, order)
 
     def _gathered(self, seconds: float, _: _Worker) -> Steps:
         yield Compute(CLIENT, seconds, self._setting.widths[0])
@@ -273,7 +299,7 @@ class _Run:
     def _counted(self, table: TableCosts, _: _Worker) -> Steps:
         if self._costs.to_sqlite:
             yield self._trips(self._costs.trips.count)
-            yield Compute(SERVER, table.count, self._setting.most_parallel)
+            yield Compute(SERVER, table.count, 1 + helpers_of(table.pages, MOST_COUNTING))
         else:
             yield Compute(CLIENT, table.count, self._setting.widths[0])
 
@@ -281,20 +307,28 @@ class _Run:
         yield from self._opened(worker, reading=True)
         if not self._costs.to_sqlite:
             yield self._trips(self._costs.trips.count)
-        yield from self._served(table.target_count)
+        yield from self._served(table.target_count, helpers_of(table.pages, MOST_COUNTING))
 
-    def _state(self, statement: Statement, worker: _Worker) -> Steps:
+    def _built(self, table: TableCosts, statement: Statement, worker: _Worker) -> Steps:
         yield from self._opened(worker)
         yield self._trips(self._costs.trips.statement)
-        yield from self._served(statement)
+        yield from self._served(statement, helpers_of(table.pages, self._setting.sorting))
 
-    def _served(self, statement: Statement) -> Steps:
+    def _analyzed(self, table: TableCosts, worker: _Worker) -> Steps:
+        yield from self._opened(worker)
+        yield self._trips(self._costs.trips.statistics)
+        yield from self._served(table.statistics, 0)
+
+    def _served(self, statement: Statement, helpers: int) -> Steps:
         width = self._setting.widths[2]
         log = statement.log_bytes
         place = CLIENT if self._costs.to_sqlite else SERVER
+        if not helpers and statement.by_one is not None:
+            yield Compute(place, statement.by_one, width, log)
+            return
         if statement.alone:
             yield Compute(place, statement.alone, width, log)
-        yield Compute(place, statement.shared, max(width, self._setting.most_parallel))
+        yield Compute(place, statement.shared, max(width, 1.0 + helpers))
 
 
 def _alone(step: Compute) -> Steps:

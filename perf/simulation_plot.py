@@ -67,7 +67,7 @@ def _picture(
             "ks",
             markersize=9,
             fillstyle="none",
-            label="measured, two cores, as many workers",
+            label="measured, two cores that others used too",
         )
     axes.set_xscale("log", base=2)
     axes.set_yscale("log")
@@ -94,7 +94,7 @@ def _picture(
     drawn.set_fontsize(8)
     drawn.scale(1, 2.2)
     words.set_title("What binds, and how much shorter the run is without it", fontsize=10)
-    figure.savefig(file, dpi=110)
+    figure.savefig(file, dpi=85)
     pyplot.close(figure)
 
 

@@ -3,7 +3,7 @@
     python -m perf.simulation_probe FOLDER SERVER_PID SERVER_URL -- database --from … --to … --yes
 
 Into SQLite, ranges are written apart and gathered, as with several workers, even though there is
-one.
+one, unless PERF_PROBE_STRAIGHT is set; PERF_PROBE_HELPERS gives indexes as many helpers.
 
 It writes JSON lines into FOLDER, a file a process. The coordinator's are marks (what began when,
 and how much processor time it had used); a worker's are its jobs, each with the processor seconds
@@ -28,6 +28,9 @@ import psycopg
 from perf.simulation_costs import KINDS
 
 FOLDER, SERVER, URL = "PERF_PROBE_FOLDER", "PERF_PROBE_SERVER", "PERF_PROBE_URL"
+# What more workers would have otherwise than one, or one otherwise than more: processes of the
+# server for each index that is built; ranges that are written where they belong.
+HELPERS, STRAIGHT = "PERF_PROBE_HELPERS", "PERF_PROBE_STRAIGHT"
 
 
 def note(record: dict[str, Any]) -> None:
@@ -37,17 +40,22 @@ def note(record: dict[str, Any]) -> None:
 
 
 def server_cpu(pid: int) -> dict[str, float]:
-    """Processor seconds of a server until now: of its sessions, ended ones too, and of its own."""
+    """Processor seconds of a server until now: of its sessions, ended ones too, of these alone, and
+    of its own processes; and those that its sessions waited for a core. While no session ends,
+    those that do are helpers of a statement."""
     postmaster = psutil.Process(pid)
     times = postmaster.cpu_times()
-    spent = {"sessions": times.children_user + times.children_system, "own": 0.0}
+    ended = times.children_user + times.children_system
+    spent = {"sessions": ended, "helpers": ended, "own": 0.0, "queued": 0.0}
     for child in postmaster.children():
         try:
             title = " ".join(child.cmdline())
-            used = int(Path(f"/proc/{child.pid}/schedstat").read_text().split()[0]) / 1e9
+            used, queued, _ = map(int, Path(f"/proc/{child.pid}/schedstat").read_text().split())
         except (OSError, psutil.NoSuchProcess):
             continue
-        spent["own" if _is_own(title) else "sessions"] += used
+        own = _is_own(title)
+        spent["own" if own else "sessions"] += used / 1e9
+        spent["queued"] += 0.0 if own else queued / 1e9
     return spent
 
 
@@ -93,9 +101,11 @@ def _probed(name: str, task: Callable[[Any], Any]) -> Callable[[Any], Any]:
         ended, spent = time.perf_counter(), time.process_time() - used
         queued = _queued() - waited
         after, written = server_cpu(pid), log() - written
+        # Either's: they take turns, or the clock says that they did not.
+        before["queued"] -= queued
         note(
             _described(name, job, result)
-            | {"began": began, "ended": ended, "client": spent, "queued": queued, "log": written}
+            | {"began": began, "ended": ended, "client": spent, "log": written}
             | {side: after[side] - before[side] for side in before}
         )
         return result
@@ -155,7 +165,9 @@ def main() -> None:
 
     def make(self: loading.Loading, route: loading.Route, *others: Any, **named: Any) -> None:
         made(self, route, *others, **named)
-        self._apart = route.destination.dialect.one_writer
+        self._apart = route.destination.dialect.one_writer and STRAIGHT not in os.environ
+        if HELPERS in os.environ:
+            self._building._helpers = int(os.environ[HELPERS])
 
     whole = Jobs.run
 

@@ -5,7 +5,16 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from perf.simulation_costs import Costs, Fixed, Flow, Overlaps, Statement, TableCosts, Trips
+from perf.simulation_costs import (
+    TARGET_RANGE_PAGES,
+    Costs,
+    Fixed,
+    Flow,
+    Overlaps,
+    Statement,
+    TableCosts,
+    Trips,
+)
 from perf.simulation_figures import validate
 from perf.simulation_limits import CHANGES, bindings, changes
 from perf.simulation_model import Setting, predict
@@ -28,7 +37,7 @@ def table(name: str, ranges: int = 8, seconds: float = 8.0, key: float = 0.5) ->
         Flow(half / 2, half / 2, 0.0, size),
         Statement(0.1),
         Statement(0.1),
-        pages=ranges * 8_192,
+        pages=ranges * TARGET_RANGE_PAGES,
     )
 
 
@@ -49,8 +58,9 @@ def test_one_worker_on_one_core_does_all_the_work_one_after_the_other() -> None:
 
 def test_more_cores_than_there_is_use_for_leave_the_longest_chain() -> None:
     found = predict(BOTH, Setting(64, 64))
-    # One range of the larger table, its rows counted, its key, one range read back, statistics.
-    assert found.seconds == pytest.approx(1 + 0.1 + 0.5 + 0.5 + 0.1)
+    # One range of the larger table, its rows counted, its key, and one range read back, beside
+    # which statistics are taken.
+    assert found.seconds == pytest.approx(1 + 0.1 + 0.5 + 0.5)
 
 
 @pytest.mark.parametrize("cores", [1, 2, 4, 8, 16])
@@ -76,10 +86,10 @@ def test_a_worker_and_its_session_take_turns_unless_they_are_connected_by_tcp() 
 
 
 def test_each_round_trip_counts() -> None:
-    trips = Trips(25, 18, 13, 5, 8, 9, 21, 230, 5, 49)
+    trips = Trips(25, 18, 13, 5, 8, 9, 21, 230, 5, 49, 2)
     made = costs(table("one", 3), trips=trips)
     near, far = (predict(made, Setting(1, 1, latency)).seconds for latency in (0.0, 0.01))
-    jobs = 3 * trips.copy + 2 * trips.statement + 3 * trips.verify + trips.count
+    jobs = 3 * trips.copy + trips.statement + trips.statistics + 3 * trips.verify + trips.count
     run = trips.begin + trips.prepare + trips.read_back + trips.finish
     assert far - near == pytest.approx((jobs + run + 25 + 18) * 0.01)
 
@@ -90,6 +100,30 @@ def test_each_worker_is_started_warmed_up_and_ended() -> None:
     plain = predict(costs(table("one")), Setting(1, 2))
     own = 1 + 0.2 + 0.3 + 2 * (0.1 + 0.4 + 0.4 + 0.05)
     assert found.seconds - plain.seconds == pytest.approx(own)
+
+
+def test_workers_end_together() -> None:
+    made = costs(table("one"), fixed=replace(NO_START, retire=0.3))
+    ended = predict(made, Setting(4, 4)).phases
+    assert ended["ended"] - ended["finished"] == pytest.approx(0.3)
+
+
+@pytest.mark.parametrize(("workers", "processes"), [(3, None), (4, 2), (8, 3), (16, 5), (64, 5)])
+def test_an_index_has_a_helper_for_every_four_workers(workers: int, processes: int | None) -> None:
+    # A table of so many pages has four helpers at most.
+    large = replace(table("one", key=0), keys=(Statement(1.0, 6.0, by_one=5.0),), pages=30_000)
+    found = predict(costs(large), Setting(64, workers)).phases
+    key = found["keys"] - found["copied"] - large.count
+    assert key == pytest.approx(5.0 if processes is None else 1.0 + 6.0 / processes)
+
+
+def test_statistics_wait_for_the_indexes_and_for_everything_else() -> None:
+    made = replace(table("one"), indexes=(Statement(2.0), Statement(1.0)))
+    found = predict(costs(made), Setting(1, 1))
+    assert found.seconds == pytest.approx(found.phases["read back"] + 0.1 + 0.1)
+    # Both indexes, and statistics: all ranges are read back by others meanwhile.
+    wide = predict(costs(made), Setting(64, 64))
+    assert wide.phases["ended"] - wide.phases["keys"] == pytest.approx(2.0 + 0.1)
 
 
 def test_two_machines_have_twice_the_cores() -> None:
@@ -112,7 +146,7 @@ def test_two_machines_have_twice_the_cores() -> None:
             "coordinator",
         ),
         (
-            costs(table("one"), fixed=replace(NO_START, retire=0.1)),
+            costs(table("one"), fixed=replace(NO_START, spawn=0.1)),
             Setting(64, 64),
             "start and end of processes",
         ),
@@ -127,7 +161,23 @@ def test_reading_back_beside_the_key_hides_the_shorter_of_the_two() -> None:
     made = costs(table("one", key=3))
     found = changes(made, Setting(64, 64))
     assert set(found) == {"", *CHANGES}
-    assert found[""] - found["rows are read back while the key is built"] == pytest.approx(0.5)
+    gain = found[""] - found["rows are read back while the key is built"]
+    # Statistics, which wait for the key, have nothing beside them any more.
+    assert gain == pytest.approx(0.5 - 0.1)
+
+
+def test_changes_of_round_trips_and_of_helpers() -> None:
+    large = replace(table("one", key=0), keys=(Statement(1.0, 6.0, by_one=5.0),), pages=30_000)
+    made = costs(large, trips=Trips(begin=20, prepare=80, verify=6))
+    found = changes(made, Setting(64, 8, 0.01))
+    gains = {name: found[""] - seconds for name, seconds in found.items()}
+    assert gains["half the round trips before the first job"] == pytest.approx(0.5)
+    # Eight workers and as many ranges.
+    assert gains["half the round trips to read a range back"] == pytest.approx(0.03)
+    # Two helpers; four is what the server gives a table of so many pages.
+    assert gains["no helpers for indexes"] == pytest.approx(1 + 6 / 3 - 5)
+    most = gains["as many helpers for indexes as the server gives"]
+    assert most == pytest.approx(6 / 3 - 6 / 5)
 
 
 def back(gather: float) -> Costs:
@@ -139,19 +189,26 @@ def test_into_a_file_everything_is_gathered_one_after_the_other() -> None:
     assert predict(made, Setting(1, 1)).seconds == pytest.approx(8 + 4 + 0.1 + 0.5 + 4 + 0.1 + 0.1)
     # The first range is there after a second, then the gathering of all takes four.
     assert predict(made, Setting(64, 64)).phases["copied"] == pytest.approx(1 + 4)
-    # Side by side they would take half a second.
+    # Side by side they would take half a second, and statistics would not keep others from reading.
     whole = predict(made, Setting(64, 64)).seconds
     gain = bindings(made, Setting(64, 64))["one writer of the file"]
-    assert gain == pytest.approx(3.5 / whole, abs=0.01)
+    assert gain == pytest.approx((3.5 + 0.1) / whole, abs=0.01)
 
 
 def test_a_file_is_read_back_when_nobody_writes_it() -> None:
     two = (replace(table(name, key=3), gather=0.1) for name in ("one", "other"))
     made = replace(costs(*two), to_sqlite=True)
     found = predict(made, Setting(64, 64)).phases
-    # Both keys, one after the other, and only then all ranges of both at once.
+    # Both keys, one after the other, then the statistics of both, and only then all ranges at once:
+    # who writes the file goes first.
     assert found["keys"] == pytest.approx(found["copied"] + 0.1 + 3 + 3, abs=0.2)
-    assert found["read back"] == pytest.approx(found["keys"] + 0.5, abs=0.1)
+    assert found["read back"] == pytest.approx(found["keys"] + 2 * 0.1 + 0.5, abs=0.1)
+
+
+def test_who_writes_a_file_alone_writes_nothing_apart() -> None:
+    made = replace(table("one", seconds=8), gather=4.0, straight=Flow(5.0, 4.0, 0.0))
+    found = predict(replace(costs(made), to_sqlite=True), Setting(4, 1))
+    assert found.phases["copied"] == pytest.approx(9)
 
 
 def test_the_server_only_reads_for_a_file() -> None:
@@ -167,6 +224,8 @@ def test_an_error_is_against_the_median_on_the_cores_that_others_left() -> None:
             "seconds": seconds,
             "foreign_cpu": foreign * seconds,
             "stolen": 0.0,
+            "client_cpu": 5.0,
+            "server_cpu": 4.0 + seconds,
         }
 
     one = costs(table("one"))
@@ -174,5 +233,7 @@ def test_an_error_is_against_the_median_on_the_cores_that_others_left() -> None:
     runs = [run(alone * part, 0.0) for part in (0.9, 1.25, 2.0)]
     (found,) = validate(one, runs, 1)
     assert found.error == pytest.approx(1 / 1.25 - 1)
+    assert found.measured_cpu == pytest.approx(9.0 + 1.25 * alone)
+    assert found.predicted_cpu == pytest.approx(8 + 4 + 0.1 + 0.5 + 0.1 + 0.1)
     (halved,) = validate(one, [run(2 * alone, 0.5)], 1)
     assert halved.error == pytest.approx(0)
