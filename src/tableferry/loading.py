@@ -133,6 +133,10 @@ class _Load:
     seconds: dict[str, float] = field(default_factory=dict)
     began: dict[str, float] = field(default_factory=dict)
 
+    @property
+    def few(self) -> bool:
+        return self.source.bytes + self.source.rows * _ROW_OVERHEAD <= _FEW_BYTES
+
 
 class Loading:
     """Loads all tables of a plan and compares them. ``run`` is the whole story."""
@@ -549,7 +553,7 @@ class Loading:
         self._begin(load, "verify", load.plan.source.rows)
         load.target.scan = _taking_names(load.target.scan, load.source)
         rows, size = load.source.rows, load.source.bytes
-        if size + rows * _ROW_OVERHEAD <= _FEW_BYTES:
+        if load.few:
             load.target.scan = replace(load.target.scan, few=True)
             load.target.ranges = (Range(0),)
         else:
@@ -578,7 +582,7 @@ class Loading:
         """For the planner, by whoever has nothing more urgent to do; of small tables later, many
         in one transaction."""
         name = load.plan.target.name
-        if len(load.source.ranges) == 1:
+        if load.few:
             self._unanalyzed[name] = None
             return
         script = self._statements.analyze([name])
