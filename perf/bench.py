@@ -38,6 +38,7 @@ from perf.cases import (
     VERIFY,
     Case,
     Contender,
+    against,
     chosen,
     in_turn,
 )
@@ -152,6 +153,9 @@ def main() -> int:
     parser = argparse.ArgumentParser(description="Benchmarks against rivals, in turns.")
     parser.add_argument("--full", action="store_true", help="all cases; hours")
     parser.add_argument("--case", action="append", default=[], metavar="NAME", help="only these")
+    parser.add_argument(
+        "--against", action="append", default=[], metavar="RIVAL", help="only these rivals"
+    )
     parser.add_argument("--list", action="store_true", help="tell the cases and end")
     parser.add_argument("--pairs", type=int, default=PAIRS, help="measured runs of each")
     parser.add_argument("--warmups", type=int, default=WARMUPS, help="rounds for memory before")
@@ -166,6 +170,8 @@ def main() -> int:
         return 0
     try:
         cases = chosen(options.case, full=options.full)
+        if options.against:
+            cases = tuple(against(case, options.against) for case in cases)
     except KeyError as error:
         parser.error(f"there is no case {error}; --list tells them")
     options.results.mkdir(parents=True, exist_ok=True)

@@ -148,6 +148,16 @@ def chosen(names: Sequence[str], *, full: bool) -> tuple[Case, ...]:
     return CASES if full else tuple(case for case in CASES if case.quick)
 
 
+def against(case: Case, rivals: Sequence[str]) -> Case:
+    """The case with these rivals alone."""
+    kept = (PRODUCT, *rivals)
+    return replace(
+        case,
+        contenders=tuple(one for one in case.contenders if one.name in kept),
+        comparisons=tuple(one for one in case.comparisons if one.rival in kept),
+    )
+
+
 def _of(names: Iterable[str]) -> tuple[Case, ...]:
     return tuple(case for case in CASES if case.name in names)
 

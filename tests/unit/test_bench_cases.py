@@ -1,7 +1,7 @@
 """The table of cases that the benchmarks measure."""
 
 import pytest
-from perf.cases import CASES, RATE, RATES, Case, chosen, in_turn
+from perf.cases import CASES, RATE, RATES, Case, against, chosen, in_turn
 from perf.rivals import RIVALS
 from perf.shapes import SHAPES
 from perf.verdicts import PRODUCT, Targets
@@ -81,3 +81,10 @@ def test_another_one_is_first_in_each_round(case: Case) -> None:
     rounds = [in_turn(contenders, number) for number in range(1, len(contenders) + 1)]
     assert all(set(order) == set(contenders) for order in rounds)
     assert {order[0] for order in rounds} == set(contenders)
+
+
+def test_rivals_can_be_left_out() -> None:
+    (case,) = chosen(["tpch-1"], full=False)
+    left = against(case, ["pgloader"])
+    assert [contender.name for contender in left.contenders] == [PRODUCT, "pgloader"]
+    assert [comparison.rival for comparison in left.comparisons] == ["pgloader"]
