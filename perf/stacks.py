@@ -50,9 +50,9 @@ _RULES = (
     ("tableferry/dialects/postgresql/session.py", "PostgresSession._stream", "read PostgreSQL"),
     ("tableferry/dialects/postgresql/session.py", "PostgresSession.count", "count PostgreSQL"),
     ("tableferry/dialects/postgresql/session.py", "PostgresSession.read", "read PostgreSQL"),
-    ("tableferry/dialects/postgresql/session.py", "Encoded.__iter__", "encode"),
-    ("tableferry/dialects/postgresql/session.py", "Encoded._require_fitting", "encode"),
-    ("tableferry/dialects/postgresql/session.py", ".ingest", "send to PostgreSQL"),
+    ("tableferry/dialects/postgresql/wire.py", "", "encode"),
+    ("tableferry/dialects/postgresql/sending.py", "", "encode"),
+    ("tableferry/dialects/postgresql/loader.py", "", "send to PostgreSQL"),
     ("tableferry/dialects/sqlite/target.py", ".write_apart", "insert into SQLite"),
     ("tableferry/dialects/sqlite/target.py", ".ingest", "insert into SQLite"),
     ("tableferry/dialects/sqlite/target.py", ".gather", "gather in SQLite"),
@@ -62,7 +62,7 @@ _RULES = (
     (_TASKS, "run_statements", "statements"),
 )
 # What is not told apart further down: an encoder's own work on kinds is encoding.
-_ENCODING = ("Encoded.__iter__", "Encoded._require_fitting")
+_ENCODING = ("encoded", "_require_fitting")
 _READING = ("SqliteSession._decoded", "PostgresSession.read")
 _STORIES = ("tableferry/migration.py", "tableferry/verification.py")
 _IMPORT_FILE = "<frozen importlib._bootstrap>"
@@ -203,9 +203,13 @@ _READ = re.compile(
 )
 
 
+# What goes along before a statement of the loader's.
+_BEFORE = re.compile(r"^BEGIN; ?(SET LOCAL [^;]*; ?)?(?=.)")
+
+
 def statement_step(query: str) -> str:
     """What a server is at that runs this statement."""
-    text = " ".join(query.split())
+    text = _BEFORE.sub("", " ".join(query.split()))
     if _READ.search(text) and "count(*)" not in text:
         return "COPY out"
     for pattern, step in _STATEMENTS:

@@ -18,6 +18,10 @@ from tests.system.support import (
     sqlite_url,
 )
 
+import tableferry
+from tableferry.dialects.postgresql import PostgresDialect
+from tableferry.errors import Refused, RunFailed
+
 # The script leaves its result in a file, since whatever comes out of the process is a fault.
 SCRIPT = """
 import dataclasses, json, os, sys
@@ -166,3 +170,19 @@ def test_callers_see_the_types(tmp_path: Path) -> None:
     assert "Any" not in done.stdout
     assert 'has incompatible type "int"; expected "str"' in done.stdout
     assert "Found 1 error in 1 file" in done.stdout
+
+
+def test_a_refusal_with_tables_in_the_target_is_a_failure(
+    any_database: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A refusal's exit code says that nothing was written."""
+
+    def refused(*_: object) -> None:
+        raise Refused("The server has no connection left.", sqlstate="53300")
+
+    monkeypatch.setattr(PostgresDialect, "open_loader", refused)
+    source = numbers_file(tmp_path / "source.db", 10)
+    with pytest.raises(RunFailed, match="no connection left") as caught:
+        tableferry.migrate(sqlite_url(source), any_database.url)
+    assert caught.value.exit_code == 4
+    assert "--abort" in caught.value.hint

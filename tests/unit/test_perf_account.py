@@ -20,10 +20,10 @@ from perf.stacks import (
 SERVE = "serve (tableferry/executors.py:278)"
 COPY = "copy_range (tableferry/tasks.py:139)"
 INGEST = (
-    "PostgresSession.ingest (tableferry/dialects/postgresql/session.py:448)",
+    "PostgresLoader.ingest (tableferry/dialects/postgresql/loader.py:448)",
     "Cursor.adbc_ingest (adbc_driver_manager/dbapi.py:1076)",
 )
-ENCODE = "Encoded.__iter__ (tableferry/dialects/postgresql/session.py:523)"
+ENCODE = "encoded (tableferry/dialects/postgresql/sending.py:523)"
 READ = (
     "copy_range.<locals>.digested (tableferry/tasks.py:154)",
     "SqliteSession.read (tableferry/dialects/sqlite/session.py:153)",
@@ -153,3 +153,18 @@ def test_how_long_not_every_worker_was_at_a_job() -> None:
         "2 workers at jobs": 3.0,
         "1 workers at jobs": 2.0,
     }
+
+
+@pytest.mark.parametrize(
+    ("query", "step"),
+    [
+        (
+            "BEGIN;\nSET LOCAL jit = off;\nALTER TABLE t ADD PRIMARY KEY (a)",
+            "keys and indexes",
+        ),
+        ("BEGIN;\nANALYZE public.a, public.b", "statistics"),
+        ("BEGIN", "commit"),
+    ],
+)
+def test_what_a_loader_says_first_is_not_what_takes_time(query: str, step: str) -> None:
+    assert statement_step(query) == step
