@@ -21,7 +21,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from tableferry import kinds
+from tableferry import buffers, kinds
 
 SEPARATOR = "\x1f"
 # Before a text that is not NULL, in a column where one may be.
@@ -104,8 +104,8 @@ class Fields:
         offsets = np.empty(2 * rows, dtype=np.int32)
         offsets[0::2] = starts
         offsets[1::2] = ends
-        buffers = [None, pa.py_buffer(offsets), pa.py_buffer(self.data)]
-        both = pa.Array.from_buffers(pa.string(), max(2 * rows - 1, 0), buffers)
+        taking_turns = [None, pa.py_buffer(offsets), pa.py_buffer(self.data)]
+        both = pa.Array.from_buffers(pa.string(), max(2 * rows - 1, 0), taking_turns)
         _, taken, data = both.take(pa.array(np.arange(0, 2 * rows, 2))).buffers()
         return taken, data
 
@@ -312,12 +312,11 @@ def _sound(array: pa.Array, columns: int) -> Mask:
 def split(array: pa.Array, columns: int) -> Fields | None:
     """A batch's packed column as its fields; None where a value holds a separator."""
     rows = len(array)
-    _, offsets, data = array.buffers()
-    bounds = np.frombuffer(offsets, np.int32, rows + 1, 4 * array.offset)
+    bounds, data = buffers.strings(array, np.int32)
     first, last = int(bounds[0]), int(bounds[-1])
     padded = np.empty(_PAD + last - first + 8, dtype=np.uint8)
     padded[:_PAD] = padded[-8:] = ord("0")
-    padded[_PAD:-8] = np.frombuffer(data or b"", np.uint8, last - first, first)
+    padded[_PAD:-8] = data[first:]
     places = _separators(padded, rows * columns)
     if len(places) != rows * columns:
         return None

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
+from typing import TypeAlias, TypeVar
 
 import numpy as np
 import pyarrow as pa
@@ -61,32 +62,37 @@ SHOWN = 80
 # is not there (42), of what it cannot do (0A).
 REFUSING_VALUES = ("22", "42", "0A")
 
+S = TypeVar("S", Session, Loader)
+Opening: TypeAlias = Callable[[Endpoint], S]
+
 _sessions: dict[Endpoint, Session] = {}
 _loaders: dict[Endpoint, Loader] = {}
 
 
-@contextmanager
-def session_for(endpoint: Endpoint) -> Iterator[Session]:
+def session_for(endpoint: Endpoint) -> AbstractContextManager[Session]:
     """This process's session of the endpoint; one that met an error is closed and forgotten."""
-    if endpoint not in _sessions:
-        _sessions[endpoint] = dialect_of(endpoint).open(endpoint)
-    try:
-        yield _sessions[endpoint]
-    except BaseException:
-        _sessions.pop(endpoint).close()
-        raise
+    return _kept(_sessions, endpoint, dialect_of(endpoint).open)
+
+
+def loader_for(endpoint: Endpoint) -> AbstractContextManager[Loader]:
+    """The same of what loads rows into it."""
+    return _kept(_loaders, endpoint, _open_loader)
+
+
+def _open_loader(endpoint: Endpoint) -> Loader:
+    loader = dialect_of(endpoint).open_loader(endpoint)
+    loader.prepare_load()
+    return loader
 
 
 @contextmanager
-def loader_for(endpoint: Endpoint) -> Iterator[Loader]:
-    """The same of what loads rows into it."""
-    if endpoint not in _loaders:
-        _loaders[endpoint] = dialect_of(endpoint).open_loader(endpoint)
-        _loaders[endpoint].prepare_load()
+def _kept(opened: dict[Endpoint, S], endpoint: Endpoint, opening: Opening[S]) -> Iterator[S]:
+    if endpoint not in opened:
+        opened[endpoint] = opening(endpoint)
     try:
-        yield _loaders[endpoint]
+        yield opened[endpoint]
     except BaseException:
-        _loaders.pop(endpoint).close()
+        opened.pop(endpoint).close()
         raise
 
 

@@ -20,7 +20,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.types as pt
 
-from tableferry import temporal
+from tableferry import buffers, temporal
 from tableferry.dialects.sqlite.storing import Stored
 from tableferry.dialects.sqlite.types import affinity
 from tableferry.model import ReadColumn
@@ -127,7 +127,7 @@ def _ascending(stored: Stored, after: int) -> Words | None:
     array = stored.arrays[0]
     if len(stored.arrays) != 1 or not pt.is_int64(array.type) or array.null_count:
         return None
-    values = _fixed(array).view(np.int64)
+    values = buffers.fixed(array, np.int64)
     if not len(values):
         return values.view(np.uint64)
     if values[0] <= max(after, -1) or values[-1] > _LAST_ROWID or (np.diff(values) <= 0).any():
@@ -149,9 +149,9 @@ def _column(stored: Stored, column: ReadColumn, *, typed: bool) -> _Column | Non
     if pt.is_boolean(array.type):
         array = array.cast(pa.int64())
     if pt.is_int64(array.type) and group not in ("TEXT", "REAL"):
-        return _with_nulls(_integers(_fixed(array).view(np.int64)), array)
+        return _with_nulls(_integers(buffers.fixed(array, np.int64)), array)
     if pt.is_float64(array.type) and group != "TEXT":
-        return _with_nulls(_reals(_fixed(array), group), array)
+        return _with_nulls(_reals(buffers.fixed(array, np.float64), group), array)
     if pt.is_string(array.type) and (
         group in ("TEXT", "BLOB") or column.kind.name in (*temporal.KINDS, "uuid")
     ):
@@ -160,11 +160,6 @@ def _column(stored: Stored, column: ReadColumn, *, typed: bool) -> _Column | Non
     if pt.is_binary(array.type):
         return _strings(array, _BLOB)
     return None
-
-
-def _fixed(array: pa.Array) -> npt.NDArray[np.float64]:
-    """Of an array of eight bytes a value."""
-    return np.frombuffer(array.buffers()[1] or b"", np.float64, len(array), 8 * array.offset)
 
 
 def _valid(array: pa.Array) -> npt.NDArray[np.bool_]:
@@ -230,15 +225,12 @@ def _reals(values: npt.NDArray[np.float64], group: str) -> _Column:
 
 def _strings(array: pa.Array, base: np.uint64) -> _Column | None:
     rows = len(array)
-    _, offsets, data = array.buffers()
-    if not rows:
-        bounds = np.zeros(1, dtype=np.int64)
-    else:
-        bounds = np.frombuffer(offsets, np.int32, rows + 1, 4 * array.offset).astype(np.int64)
+    offsets, data = buffers.strings(array, np.int32)
+    bounds = offsets.astype(np.int64)
     first, last = int(bounds[0]), int(bounds[-1])
     # Words are read from it, the last of them beyond its end.
     padded = np.empty(last - first + _EIGHT, dtype=np.uint8)
-    padded[:-_EIGHT] = np.frombuffer(data or b"", np.uint8, last - first, first)
+    padded[:-_EIGHT] = data[first:]
     lengths = np.diff(bounds)
     starts = bounds[:-1] - first
     if rows and int(lengths.max()) > _MOST_ROW_BYTES:
