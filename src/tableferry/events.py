@@ -43,5 +43,21 @@ class Note:
     text: str
 
 
-Event: TypeAlias = PhaseBegins | Progress | PhaseEnds | Note
+@dataclass(frozen=True, slots=True)
+class Retried:
+    """Something failed of what may pass, and is tried again after so many seconds. ``about`` is
+    what it was about, such as a table."""
+
+    about: str
+    reason: str
+    pause: float
+
+    @property
+    def text(self) -> str:
+        """For people."""
+        what = f"{self.about}: " if self.about else ""
+        return f"{what}{self.reason} Trying again in {self.pause:g} s."
+
+
+Event: TypeAlias = PhaseBegins | Progress | PhaseEnds | Note | Retried
 Observer: TypeAlias = Callable[[Event], None]

@@ -13,7 +13,16 @@ from rich.console import Console
 from rich.progress import BarColumn, TaskID, TextColumn
 from rich.progress import Progress as Bars
 
-from tableferry.events import Event, Note, Observer, Phase, PhaseBegins, PhaseEnds, Progress
+from tableferry.events import (
+    Event,
+    Note,
+    Observer,
+    Phase,
+    PhaseBegins,
+    PhaseEnds,
+    Progress,
+    Retried,
+)
 from tableferry.model import TableName
 
 _LINE_EVERY = 5.0  # seconds between plain lines
@@ -107,7 +116,7 @@ def showing(console: Console, *, wanted: bool, notes: bool) -> Iterator[Observer
 
 
 def _print_note(console: Console, event: Event) -> None:
-    if isinstance(event, Note):
+    if isinstance(event, Note | Retried):
         console.print(event.text, style="yellow", markup=False, highlight=False, soft_wrap=True)
 
 

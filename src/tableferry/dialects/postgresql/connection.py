@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any
@@ -58,6 +59,7 @@ _REFUSALS = {
     "3D000": "Create the database first (createdb), or correct its name in the URL.",
     "42501": "Grant this role what it needs, or connect as the owner.",
     "55P03": "Another session waits to have this table to itself; let it end, then run again.",
+    "57P03": "The server is starting or ending; wait until it answers, then run again.",
     "53200": "Too many tables at once for the server's max_locks_per_transaction; raise it.",
     "53300": "The server has no connection left; stop other clients or lower --workers.",
 }
@@ -184,9 +186,41 @@ def translated(
     if connecting:
         state = state or _state_of_login(text)
         hint = _REFUSALS.get(state, "Check that the server runs, and its host and port in the URL.")
-        return Refused(f"{endpoint} cannot be reached: {text}", hint=hint, sqlstate=state)
+        return Refused(
+            f"{endpoint} cannot be reached: {text}",
+            hint=hint,
+            sqlstate=state,
+            transient=not state or passes(state, text),
+        )
     place = f"{endpoint}, {what}" if what else str(endpoint)
-    return DatabaseError(f"{place}: {text}", hint=_REFUSALS.get(state, ""), sqlstate=state)
+    return DatabaseError(
+        f"{place}: {text}",
+        hint=_REFUSALS.get(state, ""),
+        sqlstate=state,
+        transient=passes(state, text),
+    )
+
+
+# What an error of these classes or codes says may be over in a moment (appendix A): a connection
+# that was lost, a server that ends, starts or has crashed, a deadlock or serialisation failure, no
+# connection left, a lock that was not to be had.
+_PASSING = ("08", "57P01", "57P02", "57P03", "40001", "40P01", "53300", "55P03")
+# What libpq and its drivers say of a lost connection, for which there is no code.
+_LOST = re.compile(
+    r"server closed the connection|connection (?:to server|is (?:closed|lost)|not open|reset|"
+    r"refused|timed out|already closed|pointer is NULL)|no connection to the server|"
+    r"terminating connection|could not (?:receive|send) data|consuming input failed|"
+    r"Broken pipe|SSL SYSCALL|SSL connection has been closed|"
+    r"the database system is|timeout expired",
+    re.IGNORECASE,
+)
+
+
+def passes(state: str, text: str) -> bool:
+    """Whether what an error says may be over in a moment."""
+    if state:
+        return state.startswith(_PASSING)
+    return _LOST.search(text) is not None
 
 
 def _words(text: str) -> str:
@@ -209,4 +243,6 @@ def _state_of_login(text: str) -> str:
         return "28000"
     if "too many" in text or "remaining connection slots" in text:
         return "53300"
+    if "the database system is" in text:
+        return "57P03"
     return ""

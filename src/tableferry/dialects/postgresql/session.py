@@ -26,7 +26,7 @@ from tableferry.dialects.postgresql.values import (
     reading,
     text_of,
 )
-from tableferry.errors import DatabaseError, MisfitFound, Refused
+from tableferry.errors import DatabaseError, MisfitFound, Refused, SourceChanged
 from tableferry.model import (
     Expression,
     KeyRange,
@@ -80,7 +80,16 @@ class PostgresSession(TargetSession, Surveyor):
             return
         # All sessions of a run see the moment that the holding session exported (section 9.28.5).
         self.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
-        self.execute(f"SET TRANSACTION SNAPSHOT {literal(self._endpoint.snapshot)}")
+        try:
+            self.execute(f"SET TRANSACTION SNAPSHOT {literal(self._endpoint.snapshot)}")
+        except DatabaseError as error:
+            if error.transient:
+                raise
+            raise SourceChanged(
+                f"{self._endpoint}: the session that held the source still was lost, and with it "
+                "the moment that all sessions share.",
+                hint="Run again once the server stays up.",
+            ) from error
 
     @property
     def schema(self) -> str:
