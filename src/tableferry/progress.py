@@ -14,6 +14,7 @@ from rich.progress import BarColumn, TaskID, TextColumn
 from rich.progress import Progress as Bars
 
 from tableferry.events import Event, Note, Observer, Phase, PhaseBegins, PhaseEnds, Progress
+from tableferry.interrupts import undone
 from tableferry.model import TableName
 
 _LINE_EVERY = 5.0  # seconds between plain lines
@@ -100,7 +101,7 @@ def showing(console: Console, *, wanted: bool, notes: bool) -> Iterator[Observer
     if not wanted:
         yield lambda event: _print_note(console, event) if notes else None
     elif console.is_terminal:
-        with _Display(console) as display:
+        with _Display(console) as display, undone(display.stop):
             yield display.take
     else:
         yield _Lines(console).take
@@ -164,6 +165,9 @@ class _Display:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    def stop(self) -> None:
         self._bars.stop()
 
     def take(self, event: Event) -> None:
