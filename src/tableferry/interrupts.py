@@ -87,7 +87,8 @@ class Watch:
     def begin(self) -> None:
         signal.signal(_POKE, self._raise)
         sys.unraisablehook = _quietly
-        signal.pthread_sigmask(signal.SIG_BLOCK, self._signals)
+        # Those to be ignored, too, of which ADBC does not know that.
+        signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
         threading.Thread(target=self._watch, daemon=True).start()
 
     def end(self) -> None:
