@@ -37,7 +37,8 @@ if TYPE_CHECKING:
 Ending: TypeAlias = Outcome | PlanOutcome | TableferryError
 
 _INTERRUPTED = (
-    "Interrupted. A migration under way is unfinished: --drop-all starts anew, --abort gives it up."
+    "Interrupted. A migration under way is unfinished: --resume goes on with it, --drop-all starts "
+    "anew, --abort gives it up."
 )
 
 
@@ -297,6 +298,7 @@ def _options(command: _Command, pair: Pair) -> MigrationOptions:
         roles=Roles(arguments.owner, arguments.grants),
         force=arguments.force,
         listed=arguments.listed,
+        resume=arguments.resume,
     )
     # Tables of one name may be in both.
     return options if pair.name == "main" else replace(options, rejects=f"{options.rejects}/usage")

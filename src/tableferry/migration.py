@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from concurrent.futures import Executor
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, field, replace
@@ -23,6 +23,7 @@ from tableferry.outcomes import MAX_LISTED, Outcome
 from tableferry.plan import adopted_in
 from tableferry.preparation import Permission, make_way, require_permission
 from tableferry.rejects import RejectFolder
+from tableferry.resuming import option_facts, require_the_same
 from tableferry.running import (
     Clock,
     default_workers,
@@ -59,6 +60,25 @@ class MigrationOptions:
     force: bool = False
     # How many differences of a table are listed.
     listed: int = MAX_LISTED
+    # Goes on with an unfinished run, and begins none.
+    resume: bool = False
+
+    def facts(self) -> dict[str, str]:
+        """What has to be the same for a run to go on, as facts of the ledger."""
+        return option_facts(
+            {
+                "--tables": self.selection.tables,
+                "--exclude": self.selection.exclude,
+                "--cast": self.casts,
+                "--misfit": self.misfit,
+                "--violations": self.violations,
+                "--names": "lower" if self.lower else "keep",
+                "--data-only": self.scope == "data",
+                "--schema-only": self.scope == "schema",
+                "--owner": self.roles.owner,
+                "--grant": self.roles.grants,
+            }
+        )
 
 
 def migrate(
@@ -117,7 +137,7 @@ def _carry(
             rules = parse_all(options.casts, to_dialect)
             offers = Offers(from_dialect, to_dialect, rules)
             offers.require_matches(schema)
-        if stage.unfinished:
+        if stage.unfinished and not options.resume:
             require_permission(options.permission)
             stage.discard()
         writer = stack.enter_context(closing(stage.open()))
@@ -128,10 +148,16 @@ def _carry(
         writer.require_roles(options.roles.owner, options.roles.grants)
 
         destination = Destination(to_dialect, writer.schema, options.lower)
+        facts = options.facts() | versions() | {"source": str(ends.source)}
+        facts |= {"started": clock.started, "identity": reader.identity(), "moment": stage.moment()}
+        if options.resume:
+            before = _unfinished_facts(writer, ends.target)
+            require_the_same(before, facts, str(ends.target))
+            observe(Note(f"Going on with the run of {before['started']}"))
         adopted = {}
         if not options.permission.recreate:
-            there = _there(writer, options.permission)
-            rows_alone = options.scope == "data"
+            there = _there(writer, options)
+            rows_alone = options.scope == "data" or options.resume
             adopted = adopted_in(there, schema, offers, destination, rows_alone=rows_alone)
         if options.scope == "data" and len(adopted) < len(schema.tables):
             absent = [str(t.name) for t in schema.tables if t.name not in adopted]
@@ -163,8 +189,12 @@ def _carry(
             ),
         )
         with clock.phase("prepare"), _refusing():
-            gone = make_way(writer, to_dialect, loading.plan, route.ledger, options.permission)
-            loading.create_all(_facts(ends.source, clock))
+            gone: tuple[str, ...] = ()
+            if options.resume:
+                loading.take_up()
+            else:
+                gone = make_way(writer, to_dialect, loading.plan, route.ledger, options.permission)
+                loading.create_all(facts)
         if gone:
             observe(Note(f"Replaced in the target: {', '.join(gone)}"))
         try:
@@ -194,13 +224,30 @@ def _carry(
         )
 
 
-def _there(writer: TargetSession, permission: Permission) -> Schema:
-    """What the target holds, without what an unfinished run has made and will take along."""
+def _unfinished_facts(writer: TargetSession, target: Endpoint) -> dict[str, str]:
+    if not is_unfinished(writer.inspect_target()):
+        raise Refused(
+            f"{target} holds no unfinished run: it has ended, or has not begun.",
+            hint="Compare both sides with --verify, or leave out --resume to begin one.",
+            nothing=True,
+        )
+    return Ledger(writer.schema).facts(writer)
+
+
+def _there(writer: TargetSession, options: MigrationOptions) -> Schema:
+    """What the target holds, without what an unfinished run has made and will take along. Where it
+    goes on, just what it has adopted."""
     existing = writer.inspect_target()
-    if not (is_unfinished(existing) and permission.replaces):
+    if not is_unfinished(existing):
         return existing
-    made = set(Ledger(writer.schema).unfinished(writer).made)
-    return replace(existing, tables=tuple(t for t in existing.tables if t.name not in made))
+    left = Ledger(writer.schema).unfinished(writer)
+    if options.resume:
+        tables = [table for table in existing.tables if table.name in left.adopted]
+    elif options.permission.replaces:
+        tables = [table for table in existing.tables if table.name not in left.made]
+    else:
+        return existing
+    return replace(existing, tables=tuple(tables))
 
 
 @contextmanager
@@ -212,13 +259,12 @@ def _refusing() -> Iterator[None]:
         raise Refused(error.message, hint=error.hint, sqlstate=error.sqlstate) from error
 
 
-def _facts(source: Endpoint, clock: Clock) -> Mapping[str, str]:
-    return versions() | {"source": str(source), "started": clock.started}
-
-
 def _with_way_on(error: TableferryError) -> TableferryError:
     """What was written by now is unfinished; say how to go on."""
-    way = "The target holds an unfinished run: --drop-all starts anew, --abort gives it up."
+    way = (
+        "The target holds an unfinished run: --resume goes on with it, --drop-all starts anew, "
+        "--abort gives it up."
+    )
     # A refusal would say that nothing was written.
     kind = RunFailed if isinstance(error, Refused) else type(error)
     return kind(error.message, hint=f"{error.hint} {way}".strip(), **error.details)

@@ -160,6 +160,14 @@ def next_generation(old: Plan, new: Plan) -> Plan:
     return replace(new, tables=tuple(tables))
 
 
+def again(plan: Plan, name: TableName) -> Plan:
+    """The plan with one table under its next generation, for no reason of its own."""
+    tables = (
+        replace(t, generation=t.generation + 1) if t.source.name == name else t for t in plan.tables
+    )
+    return replace(plan, tables=tuple(tables))
+
+
 def _choose(offers: list[tuple[Candidate, ...]], survey: Survey | None) -> list[int]:
     if survey is None:
         return [0] * len(offers)

@@ -274,7 +274,7 @@ def test_source_and_target_the_same(
         (["--report", "/no/such/folder/report.html"], ["/no/such/folder"]),
         (["--verify", "--drop-all"], ["--verify", "--drop-all"]),
         (["--quiet", "--verbose"], ["--quiet", "--verbose"]),
-        (["--resume"], ["--resume", "not there yet"]),
+        (["--resume", "--verify"], ["--resume", "--verify"]),
         (["--cast", "a=b"], ["a=b"]),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else None,
