@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import os
-import signal
 import sys
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from types import FrameType
 from typing import TYPE_CHECKING, Any, NoReturn, TypeAlias
 
 from rich.console import Console
@@ -23,6 +22,7 @@ from tableferry.errors import (
     TableferryError,
     UsageError,
 )
+from tableferry.interrupts import Watch
 from tableferry.outcomes import Outcome, PlanOutcome
 from tableferry.processes import FEW_THREADS
 from tableferry.redaction import redact
@@ -43,23 +43,30 @@ _INTERRUPTED = (
 
 
 def main(argv: Sequence[str] | None = None) -> NoReturn:
-    """The console scripts ``migrate`` and ``tableferry``."""
-    signal.signal(signal.SIGTERM, _interrupt)
+    """What the console scripts run; see command.py."""
     console = Console(stderr=True, highlight=False)
     secrets: list[str] = []
+    watch = Watch(_INTERRUPTED)
+    code = EXIT_INTERRUPTED
     try:
-        code = _command(list(sys.argv[1:] if argv is None else argv), console, secrets)
-    except TableferryError as error:
-        _complain(console, error, secrets)
-        code = error.exit_code
+        try:
+            watch.begin()
+            code = _command(list(sys.argv[1:] if argv is None else argv), console, secrets)
+        except TableferryError as error:
+            # What an interrupt has cancelled fails, too.
+            if not watch.arrived:
+                _complain(console, error, secrets)
+                code = error.exit_code
+        finally:
+            watch.end()
     except KeyboardInterrupt:
-        _say(console, _INTERRUPTED, "bold red")
         code = EXIT_INTERRUPTED
+    if code == EXIT_INTERRUPTED:
+        watch.told()
+        # The terminal may be what is gone.
+        with suppress(OSError):
+            _say(console, _INTERRUPTED, "bold red")
     sys.exit(code)
-
-
-def _interrupt(number: int, frame: FrameType | None) -> NoReturn:
-    raise KeyboardInterrupt
 
 
 def _complain(

@@ -291,7 +291,8 @@ def serve(tasks_fd: int, answers_fd: int, preload: Sequence[str]) -> None:
     """The life of a worker process: takes tasks until the pipe ends."""
     global _sink
     # Ctrl-C reaches the whole process group; what becomes of the workers is the coordinator's.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # Blocked, since ADBC would take it for itself during a call, ignored or not.
+    signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
     threading.Thread(target=_end_with_coordinator, daemon=True).start()
     tasks = Connection(tasks_fd, writable=False)
     answers = Connection(answers_fd, readable=False)

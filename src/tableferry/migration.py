@@ -19,7 +19,7 @@ from tableferry.errors import DatabaseError, Refused, RunFailed, TableferryError
 from tableferry.events import Note, Observer, Retried
 from tableferry.ledger import Ledger
 from tableferry.loading import Loading, Policy, Route
-from tableferry.model import MisfitPolicy, Roles, Schema, Scope, ViolationPolicy
+from tableferry.model import MisfitPolicy, Roles, Schema, Scope, TableName, ViolationPolicy
 from tableferry.naming import Destination
 from tableferry.outcomes import MAX_LISTED, Outcome
 from tableferry.plan import adopted_in
@@ -202,9 +202,11 @@ def _carry(
             observe(Note(f"Going on with the run of {before['started']}"))
         adopted = {}
         if not options.permission.recreate:
-            there = _there(writer, options)
-            rows_alone = options.scope == "data" or options.resume
-            adopted = adopted_in(there, schema, offers, destination, rows_alone=rows_alone)
+            there, kept = _there(writer, options)
+            rows_alone = options.scope == "data"
+            adopted = adopted_in(
+                there, schema, offers, destination, rows_alone=rows_alone, kept=kept
+            )
         if options.scope == "data" and len(adopted) < len(schema.tables):
             absent = [str(t.name) for t in schema.tables if t.name not in adopted]
             raise Refused(
@@ -281,20 +283,22 @@ def _unfinished_facts(writer: TargetSession, target: Endpoint) -> dict[str, str]
     return Ledger(writer.schema).facts(writer)
 
 
-def _there(writer: TargetSession, options: MigrationOptions) -> Schema:
-    """What the target holds, without what an unfinished run has made and will take along. Where it
-    goes on, just what it has adopted."""
+def _there(
+    writer: TargetSession, options: MigrationOptions
+) -> tuple[Schema, tuple[TableName, ...]]:
+    """What the target holds, without what an unfinished run has made and will take along, and which
+    of it that run has adopted. Where it goes on, just this."""
     existing = writer.inspect_target()
     if not is_unfinished(existing):
-        return existing
+        return existing, ()
     left = Ledger(writer.schema).unfinished(writer)
     if options.resume:
         tables = [table for table in existing.tables if table.name in left.adopted]
     elif options.permission.replaces:
         tables = [table for table in existing.tables if table.name not in left.made]
     else:
-        return existing
-    return replace(existing, tables=tuple(tables))
+        return existing, ()
+    return replace(existing, tables=tuple(tables)), left.adopted
 
 
 @contextmanager

@@ -23,6 +23,7 @@ from tableferry.events import (
     Progress,
     Retried,
 )
+from tableferry.interrupts import undone
 from tableferry.model import TableName
 
 _LINE_EVERY = 5.0  # seconds between plain lines
@@ -109,7 +110,7 @@ def showing(console: Console, *, wanted: bool, notes: bool) -> Iterator[Observer
     if not wanted:
         yield lambda event: _print_note(console, event) if notes else None
     elif console.is_terminal:
-        with _Display(console) as display:
+        with _Display(console) as display, undone(display.stop):
             yield display.take
     else:
         yield _Lines(console).take
@@ -173,6 +174,9 @@ class _Display:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    def stop(self) -> None:
         self._bars.stop()
 
     def take(self, event: Event) -> None:

@@ -17,6 +17,7 @@ from tableferry.addresses import PostgresServer
 from tableferry.dialects.base import Endpoint, Writer
 from tableferry.dialects.postgresql.ddl import literal
 from tableferry.errors import DatabaseError, Refused, TableferryError
+from tableferry.interrupts import cancelling
 from tableferry.redaction import redact
 from tableferry.sql import quote
 
@@ -31,10 +32,25 @@ _SETTINGS = {
     "bytea_output": "hex",
     "standard_conforming_strings": "on",
     "row_security": "off",
+    # What an administrator has set for people at a prompt ends no run, as it ends no pg_dump.
+    "statement_timeout": "0",
+    "lock_timeout": "0",
     "idle_in_transaction_session_timeout": "0",
     # Compiling takes longer than it saves in statements as plain as ours.
     "jit": "off",
 }
+
+# The same where the server knows them: from PostgreSQL 14 and 17 on.
+_LATER_SETTINGS = {"idle_session_timeout": "0", "transaction_timeout": "0"}
+
+# Milliseconds after which a statement under way notices that whoever sent it is gone.
+_CLIENT_CHECK = 500
+# A server that cannot watch its clients refuses any value but 0 (section 20.3.1 of versions 14 and
+# 15, "client_connection_check_interval").
+_WATCHES_CLIENTS = (
+    "current_setting('server_version_num')::int >= CASE WHEN version() ~* 'linux' THEN 140000 "
+    "WHEN version() ~* 'darwin|apple|bsd|illumos|solaris' THEN 150000 ELSE 2147483647 END"
+)
 
 # How long a session of a snapshot waits for a lock. Who asks for a table to himself waits for the
 # holder of the snapshot, and everybody after him for him: without an end to it all would wait.
@@ -47,8 +63,6 @@ _LOAD_SETTINGS = {
     "synchronous_commit": "off",
     "maintenance_work_mem": "256MB",
 }
-# Milliseconds after which a statement under way notices that its worker is gone.
-_CLIENT_CHECK = 1_000
 
 # Of one query, which the server parses as a whole.
 _MOST_STATEMENTS = 500
@@ -83,7 +97,7 @@ def connect(endpoint: Endpoint) -> adbc_driver_postgresql.dbapi.Connection:
     with errors(endpoint, connecting=True):
         connection = _connected(address.connection_url)
         try:
-            run(connection, set_all(settings_of(endpoint)))
+            run(connection, opening(endpoint))
             connection.commit()
         except BaseException:
             connection.close()
@@ -97,14 +111,32 @@ def _connected(url: str) -> adbc_driver_postgresql.dbapi.Connection:
         # Where all connections of that URL are closed by now, or the server lets no other in,
         # connecting anew is what brings one, or says why not.
         with suppress(adbc_driver_manager.Error):
-            return known.adbc_clone()
+            clone = known.adbc_clone()
+            cancelling(clone.adbc_cancel)
+            return clone
     connection = adbc_driver_postgresql.dbapi.connect(url)
     _opened[url] = connection
+    cancelling(connection.adbc_cancel)
     return connection
 
 
-def settings_of(endpoint: Endpoint) -> dict[str, str]:
-    """What every session of an endpoint sets first."""
+def opening(endpoint: Endpoint) -> str:
+    """The statement that every session of an endpoint begins with."""
+    later = (
+        f"CASE WHEN current_setting({literal(name)}, true) IS NOT NULL THEN {_set(name, value)} END"
+        for name, value in _LATER_SETTINGS.items()
+    )
+    watched = _set("client_connection_check_interval", str(_CLIENT_CHECK))
+    return ", ".join(
+        (
+            set_all(_settings_of(endpoint)),
+            *later,
+            f"CASE WHEN {_WATCHES_CLIENTS} THEN {watched} END",
+        )
+    )
+
+
+def _settings_of(endpoint: Endpoint) -> dict[str, str]:
     address = address_of(endpoint)
     settings = dict(_SETTINGS, application_name=f"tableferry {endpoint.purpose}".strip())
     if address.schema:
@@ -118,19 +150,15 @@ def prepare_load(writer: Writer) -> None:
     """See Writer.prepare_load()."""
     writer.execute(set_all(_LOAD_SETTINGS))
     writer.commit()
-    try:
-        # A server whose platform cannot watch its clients refuses any value but 0.
-        writer.execute(f"SET client_connection_check_interval = {_CLIENT_CHECK}")
-        writer.commit()
-    except DatabaseError:
-        writer.rollback()
 
 
 def set_all(settings: Mapping[str, str], *, local: bool = False) -> str:
     """One statement that sets them all, for the session or for this transaction alone."""
-    scope = "true" if local else "false"
-    calls = (f"set_config({literal(k)}, {literal(v)}, {scope})" for k, v in settings.items())
-    return f"SELECT {', '.join(calls)}"
+    return f"SELECT {', '.join(_set(k, v, local=local) for k, v in settings.items())}"
+
+
+def _set(name: str, value: str, *, local: bool = False) -> str:
+    return f"set_config({literal(name)}, {literal(value)}, {str(local).lower()})"
 
 
 def scripts(statements: Sequence[str]) -> Iterator[str]:

@@ -120,7 +120,10 @@ class PostgresSession(TargetSession, Surveyor):
             return postgres.rows(self._connection, query)
 
     def size(self) -> int:
-        """Bytes of all tables that users have made."""
+        """Bytes of all tables that users have made. Raises DatabaseError (55P03) where another
+        session keeps one to itself."""
+        # The size of a table is told to who has a lock on it.
+        self.execute("SET LOCAL lock_timeout = '1s'")
         found = self.rows(
             "SELECT coalesce(sum(pg_table_size(c.oid)), 0)::int8 AS size FROM pg_class c "
             "JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.relkind IN ('r', 'm') "
