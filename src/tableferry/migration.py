@@ -69,7 +69,7 @@ def migrate(
     Raises Refused before anything was written, RunFailed after; a value that differs is no error
     but part of the outcome.
     """
-    clock = Clock()
+    clock = Clock(observe)
     require_two_files(source, target)
     from_dialect, to_dialect = dialect_of(source), dialect_of(target)
     unseen = () if options.force else services.require_stopped((source, target))

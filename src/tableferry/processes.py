@@ -11,6 +11,19 @@ _SECRETS = ("PASSWORD", "PGPASS")
 # as it is imported, and they spin for a while: a tenth of a second of processor time.
 FEW_THREADS = {"OPENBLAS_NUM_THREADS": "1"}
 
+_role = "coordinator"
+
+
+def role() -> str:
+    """What this process is to a run: "coordinator", or "worker 2"."""
+    return _role
+
+
+def take_role(name: str) -> None:
+    """For a worker, before its first task."""
+    global _role
+    _role = name
+
 
 def environment_without_secrets(environ: Mapping[str, str]) -> dict[str, str]:
     """The environment for a process of ours: passwords travel through its pipe instead.

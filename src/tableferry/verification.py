@@ -48,7 +48,7 @@ def verify(
     source: Endpoint, target: Endpoint, options: VerificationOptions, observe: Observer
 ) -> Outcome:
     """Compares every chosen table of the source with the target's of the same name."""
-    clock = Clock()
+    clock = Clock(observe)
     with ExitStack() as stack:
         dialects = dialect_of(source), dialect_of(target)
         holds = [
