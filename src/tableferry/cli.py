@@ -27,7 +27,7 @@ from tableferry.errors import (
 )
 from tableferry.outcomes import Outcome, PlanOutcome
 from tableferry.processes import FEW_THREADS
-from tableferry.redaction import redact
+from tableferry.redaction import redact, secrets_of
 from tableferry.usage import Arguments
 
 if TYPE_CHECKING:
@@ -48,9 +48,10 @@ def main(argv: Sequence[str] | None = None) -> NoReturn:
     """The console scripts ``migrate`` and ``tableferry``."""
     signal.signal(signal.SIGTERM, _interrupt)
     console = Console(stderr=True, highlight=False)
-    secrets: list[str] = []
+    given = list(sys.argv[1:] if argv is None else argv)
+    secrets = secrets_of(given)
     try:
-        code = _command(list(sys.argv[1:] if argv is None else argv), console, secrets)
+        code = _command(given, console, secrets)
     except TableferryError as error:
         _complain(console, error, secrets)
         code = error.exit_code
@@ -92,6 +93,7 @@ def _command(argv: list[str], console: Console, secrets: list[str]) -> int:
     from tableferry.log import Log
     from tableferry.running import new_run
 
+    secrets.extend(filter(None, [os.environ.get("PGPASSWORD")]))
     known = settings.load(arguments.config, os.environ)
     access.require_allowed(known)
     if arguments.abort:
@@ -389,6 +391,8 @@ def _report_of(command: _Command, pair: Pair, ending: Ending) -> dict[str, Any]:
         return report.of_outcome(told)
     if isinstance(ending, PlanOutcome):
         return report.of_plan(replace(ending, risks=(*command.risks, *ending.risks)))
+    message = redact(ending.message, command.secrets)
+    ending = type(ending)(message, hint=redact(ending.hint, command.secrets))
     return report.of_error(ending, _what(arguments), (str(pair.source), str(pair.target)))
 
 
