@@ -92,8 +92,8 @@ def migrate(
     Raises Refused before anything was written, RunFailed after; a value that differs is no error
     but part of the outcome.
     """
-    clock = Clock()
     told = Counting(observe)
+    clock = Clock(told)
     require_two_files(source, target)
     from_dialect, to_dialect = dialect_of(source), dialect_of(target)
     unseen = () if options.force else services.require_stopped((source, target))

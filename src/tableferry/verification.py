@@ -49,8 +49,8 @@ def verify(
     source: Endpoint, target: Endpoint, options: VerificationOptions, observe: Observer
 ) -> Outcome:
     """Compares every chosen table of the source with the target's of the same name."""
-    clock = Clock()
     told = Counting(observe)
+    clock = Clock(told)
     with ExitStack() as stack:
         dialects = dialect_of(source), dialect_of(target)
         holds = [

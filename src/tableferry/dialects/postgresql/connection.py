@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any
+from urllib.parse import quote as percent
 from weakref import WeakValueDictionary
 
 import adbc_driver_manager
@@ -18,6 +19,7 @@ from tableferry.dialects.base import Endpoint, Writer
 from tableferry.dialects.postgresql.ddl import literal
 from tableferry.errors import DatabaseError, Refused, TableferryError
 from tableferry.interrupts import cancelling
+from tableferry.processes import role
 from tableferry.redaction import redact
 from tableferry.sql import quote
 
@@ -93,9 +95,8 @@ def address_of(endpoint: Endpoint) -> PostgresServer:
 
 def connect(endpoint: Endpoint) -> adbc_driver_postgresql.dbapi.Connection:
     """A connection with autocommit off. Raises Refused where the server lets no one in."""
-    address = address_of(endpoint)
     with errors(endpoint, connecting=True):
-        connection = _connected(address.connection_url)
+        connection = _connected(url_of(endpoint))
         try:
             run(connection, opening(endpoint))
             connection.commit()
@@ -136,9 +137,22 @@ def opening(endpoint: Endpoint) -> str:
     )
 
 
+def url_of(endpoint: Endpoint) -> str:
+    """The URI for a driver, secrets included. The name of the session is in it, and not only among
+    its settings: the driver opens a short session of its own beside each first one."""
+    # Of two, libpq takes the last.
+    url = address_of(endpoint).connection_url
+    return f"{url}{'&' if '?' in url else '?'}application_name={percent(_session_name(endpoint))}"
+
+
+def _session_name(endpoint: Endpoint) -> str:
+    """Of at most 63 bytes, which is where a server cuts it off (NAMEDATALEN)."""
+    return f"tableferry {endpoint.run} {role()}" if endpoint.run else "tableferry"
+
+
 def _settings_of(endpoint: Endpoint) -> dict[str, str]:
     address = address_of(endpoint)
-    settings = dict(_SETTINGS, application_name=f"tableferry {endpoint.purpose}".strip())
+    settings = dict(_SETTINGS, application_name=_session_name(endpoint))
     if address.schema:
         settings["search_path"] = quote(address.schema)
     if endpoint.snapshot:
