@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -183,6 +184,12 @@ def errors(path: Path, what: str = "") -> Iterator[None]:
         raise translated(error, path, what) from error
 
 
+# Of SQLITE_CORRUPT and SQLITE_IOERR ("Result and Error Codes"), without the driver's frame.
+_DAMAGE = re.compile(
+    r"database disk image is malformed|malformed database schema.*|.*corrupt.*|disk I/O error"
+)
+
+
 def translated(error: BaseException, path: Path, what: str = "") -> TableferryError:
     # Without our own statement, which the driver puts at the end.
     text = " ".join(str(error).split()).split(" query: SELECT ")[0]
@@ -190,7 +197,8 @@ def translated(error: BaseException, path: Path, what: str = "") -> TableferryEr
     if "not a database" in text:
         return Refused(
             f"{path} is not a SQLite database.",
-            hint="It is another kind of file, or it is encrypted (then decrypt it first).",
+            hint="It is another kind of file, it is encrypted (then decrypt it first), or its "
+            "first page is damaged ('sqlite3 FILE .recover' may save the rest).",
         )
     if "unable to open" in text and _has_wal(path) and not os.access(path.parent, os.W_OK):
         return Refused(
@@ -198,9 +206,10 @@ def translated(error: BaseException, path: Path, what: str = "") -> TableferryEr
             "write in its folder, as SQLite has to for that.",
             hint="Copy both files into a folder of your own, or run as a user who may write there.",
         )
-    if "malformed" in text or "corrupt" in text or "disk I/O error" in text:
+    damage = _DAMAGE.search(text)
+    if damage is not None:
         return DatabaseError(
-            f"{place} is damaged: {text}",
+            f"{place} is damaged: {damage[0]}.",
             hint="Run PRAGMA integrity_check on a copy; 'sqlite3 FILE .recover' may save the rest.",
         )
     if "locked" in text or "busy" in text:
