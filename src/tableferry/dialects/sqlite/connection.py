@@ -15,6 +15,7 @@ import adbc_driver_manager
 import adbc_driver_sqlite.dbapi
 import pyarrow as pa
 
+from tableferry.dialects.sqlite.leftovers import has_hot_journal, has_wal
 from tableferry.errors import DatabaseError, Refused, TableferryError
 from tableferry.sql import constant
 
@@ -115,28 +116,19 @@ def tidy(path: Path) -> None:
     """Lets SQLite remove the empty files of WAL mode that readers have made, and cannot remove
     ("WAL-mode File Format", section 2): the last connection does that where it might have
     written."""
-    if not (os.access(path, os.W_OK) and os.access(path.parent, os.W_OK)) or _has_wal(path):
+    if not (os.access(path, os.W_OK) and os.access(path.parent, os.W_OK)) or has_wal(path):
         return
     statements = ("PRAGMA trusted_schema = OFF", "PRAGMA query_only = ON")
     _opened(path, "rw", (*statements, "SELECT count(*) FROM sqlite_schema")).close()
-
-
-def wal_of(path: Path) -> Path:
-    return path.with_name(path.name + "-wal")
 
 
 def is_read_unlocked(path: Path) -> bool:
     """Whether SQLite is told that nothing changes the file, so that it neither locks nor looks.
 
     A file in WAL mode cannot be opened where its -shm may not be created. Without a -wal there is
-    nothing that "immutable" would overlook.
+    nothing that "immutable" would overlook, unless there is a hot journal.
     """
-    return not os.access(path.parent, os.W_OK) and not _has_wal(path)
-
-
-def _has_wal(path: Path) -> bool:
-    wal = wal_of(path)
-    return wal.exists() and wal.stat().st_size > 0
+    return not (os.access(path.parent, os.W_OK) or has_wal(path) or has_hot_journal(path))
 
 
 def require_file(path: Path) -> None:
@@ -200,7 +192,7 @@ def translated(error: BaseException, path: Path, what: str = "") -> TableferryEr
             hint="It is another kind of file, it is encrypted (then decrypt it first), or its "
             "first page is damaged ('sqlite3 FILE .recover' may save the rest).",
         )
-    if "unable to open" in text and _has_wal(path) and not os.access(path.parent, os.W_OK):
+    if "unable to open" in text and has_wal(path) and not os.access(path.parent, os.W_OK):
         return Refused(
             f"{path} cannot be read without what stands in {path.name}-wal, and this user may not "
             "write in its folder, as SQLite has to for that.",
