@@ -113,9 +113,9 @@ def migrate(
         if outcome.status != "differences":
             with clock.phase("publish"):
                 stage.publish()
-            warnings = unseen
+            warnings = (*hold.recovered, *unseen)
         else:
-            warnings = (*unseen, *filter(None, [stage.withheld()]))
+            warnings = (*hold.recovered, *unseen, *filter(None, [stage.withheld()]))
         timings = outcome.timings | clock.timings()
         return replace(
             outcome,

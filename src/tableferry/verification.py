@@ -80,7 +80,7 @@ def verify(
             target=str(target),
             tables=tables,
             drift=checked.drift,
-            warnings=checked.warnings,
+            warnings=(*(said for hold in holds for said in hold.recovered), *checked.warnings),
             timings=clock.timings(),
             versions=versions(),
             started=clock.started,

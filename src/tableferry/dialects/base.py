@@ -417,6 +417,8 @@ class Hold(ABC):
     """Keeps one side at one moment while sessions of other processes read it."""
 
     endpoint: Endpoint
+    # Sentences on what the database has brought in order by itself when it was opened.
+    recovered: tuple[str, ...] = ()
 
     @abstractmethod
     def check(self) -> None:

@@ -70,6 +70,8 @@ _LOAD_SETTINGS = {
 _MOST_STATEMENTS = 500
 
 _REFUSALS = {
+    "23502": "The target takes no NULL there. If the source's schema says the same, the source is "
+    "damaged; in SQLite, PRAGMA integrity_check tells.",
     "28P01": "Check the password: the Password key, TABLEFERRY_POSTGRES_PASSWORD or .pgpass.",
     "28000": "Check the user, and what the server's pg_hba.conf lets it do.",
     "3D000": "Create the database first (createdb), or correct its name in the URL.",

@@ -39,6 +39,7 @@ from tableferry.model import (
     Table,
     TableName,
     TablePart,
+    described,
     ranges_at,
 )
 from tableferry.packing import MOST_ROW_BYTES
@@ -406,7 +407,7 @@ class PostgresSession(TargetSession, Surveyor):
         self, scan: Scan, part: TablePart, readings: Sequence[Reading]
     ) -> Iterator[pa.RecordBatch]:
         """The rows of a part, batch by batch, each column as its reading expects it."""
-        what = f"table {scan.table}"
+        what = described(scan.table, part, "pages")
         values = ", ".join(r.expression for r in readings)
         query = f"SELECT {values} FROM {self._rows_of(scan.table)} AS t{_where(scan, part)}"
         with self._connection.cursor() as cursor:
