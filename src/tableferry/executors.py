@@ -46,6 +46,8 @@ _MEMORY = {
 # What a worker's libraries are told, where the user has not told them otherwise.
 _ENVIRONMENT = _MEMORY | FEW_THREADS
 
+_LESS_MEMORY = "Use fewer --workers, or raise the limit of memory."
+
 EventSink = Callable[[Any], None]
 
 _PACKAGE_ROOT = str(Path(__file__).resolve().parents[1])
@@ -198,7 +200,7 @@ class ProcessExecutor(Executor):
                 ending = f"A worker process {_ending(worker.process.returncode)}."
                 self._broken = WorkerDied(
                     "The run was ended." if self._cancelled else ending,
-                    hint="If the machine ran out of memory, use fewer --workers, then run again.",
+                    hint=f"If it ran out of memory: {_LESS_MEMORY}",
                 )
             error = self._broken
         self._kill()
@@ -225,6 +227,8 @@ class ProcessExecutor(Executor):
 
 def _foreign(error: Exception) -> RunFailed:
     """An error that no task should raise: a failed run, and never an exit code that means more."""
+    if isinstance(error, MemoryError):
+        return WorkerDied("There is no memory left for what was read.", hint=_LESS_MEMORY)
     return RunFailed(f"{type(error).__name__}: {error}")
 
 

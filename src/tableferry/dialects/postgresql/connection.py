@@ -72,6 +72,7 @@ _REFUSALS = {
     "3D000": "Create the database first (createdb), or correct its name in the URL.",
     "42501": "Grant this role what it needs, or connect as the owner.",
     "55P03": "Another session waits to have this table to itself; let it end, then run again.",
+    "53100": "The disk of the server is full: make room there.",
     "53200": "Too many tables at once for the server's max_locks_per_transaction; raise it.",
     "53300": "The server has no connection left; stop other clients or lower --workers.",
 }
@@ -196,7 +197,7 @@ def errors(endpoint: Endpoint, what: str = "", *, connecting: bool = False) -> I
     """Turns what the driver raises into errors that name the server's object, with no secret."""
     try:
         yield
-    except TableferryError:
+    except (TableferryError, MemoryError):
         raise
     except (adbc_driver_manager.Error, OSError, pa.ArrowException) as error:
         raise translated(error, endpoint, what, connecting=connecting) from None
