@@ -26,6 +26,9 @@ EXIT_REFUSED = 3
 EXIT_FAILED = 4
 EXIT_INTERRUPTED = 130
 
+LESS_MEMORY = "Use fewer --workers, or raise the limit of memory."
+"""The hint of all errors of memory that was short."""
+
 
 class TableferryError(Exception):
     """Base of the tree: a message that names the object, and a hint that says what to do."""
@@ -40,6 +43,11 @@ class TableferryError(Exception):
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _rebuild, (type(self), self.message, self.hint, self.details)
+
+    @property
+    def transient(self) -> bool:
+        """Whether the same may work in a moment: a lost connection, a deadlock, a busy file."""
+        return bool(self.details.get("transient"))
 
     def __str__(self) -> str:
         return f"{self.message}\n{self.hint}" if self.hint else self.message

@@ -14,6 +14,8 @@ from dataclasses import dataclass, field
 from enum import Enum, IntEnum
 from typing import Any, Protocol
 
+from tableferry.retrying import ridden_out
+
 
 class Urgency(IntEnum):
     """Which waiting jobs go first. All copies come before the first key, so that the largest
@@ -113,7 +115,8 @@ class Jobs:
         """Until no job is left. Raises the first error that no job deals with."""
         while self._waiting or self._running:
             while len(self._running) < self.at_once and (job := self._next()) is not None:
-                self._running[self._executor.submit(job.task, job.argument)] = job
+                future = self._executor.submit(ridden_out, job.task, job.argument, job.about)
+                self._running[future] = job
             done, _ = wait(self._running, return_when=FIRST_COMPLETED)
             for future in done:
                 job = self._running.pop(future)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from concurrent.futures import Executor
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import AbstractContextManager, ExitStack, closing, contextmanager
 from dataclasses import dataclass, field, replace
+from functools import partial
 
 from tableferry import services
 from tableferry.aborting import is_unfinished
@@ -14,7 +16,7 @@ from tableferry.casts import Offers, parse_all
 from tableferry.dialects import dialect_of
 from tableferry.dialects.base import Endpoint, Hold, Stage, TargetSession
 from tableferry.errors import DatabaseError, Refused, RunFailed, TableferryError
-from tableferry.events import Note, Observer
+from tableferry.events import Note, Observer, Retried
 from tableferry.ledger import Ledger
 from tableferry.loading import Loading, Policy, Route
 from tableferry.model import MisfitPolicy, Roles, Schema, Scope, TableName, ViolationPolicy
@@ -24,6 +26,7 @@ from tableferry.plan import adopted_in
 from tableferry.preparation import Permission, make_way, require_permission
 from tableferry.rejects import RejectFolder
 from tableferry.resuming import option_facts, require_the_same
+from tableferry.retrying import PAUSES, Counting
 from tableferry.running import (
     Clock,
     default_workers,
@@ -89,27 +92,70 @@ def migrate(
     Raises Refused before anything was written, RunFailed after; a value that differs is no error
     but part of the outcome.
     """
-    clock = Clock()
+    told = Counting(observe)
+    clock = Clock(told)
     require_two_files(source, target)
     from_dialect, to_dialect = dialect_of(source), dialect_of(target)
     unseen = () if options.force else services.require_stopped((source, target))
     # Started first, so that workers load their drivers while the source is inspected.
     size = from_dialect.size_hint(source)
+    started = partial(started_executor, size, options.workers, told, target)
     with (
-        started_executor(size, options.workers, observe, target) as executor,
+        started() as executor,
         from_dialect.hold(source, locked=True) as hold,
         to_dialect.stage(target) as stage,
     ):
         ends = _Held(source, target, hold, stage)
-        outcome = _carry(ends, executor, options, observe, clock)
+        try:
+            outcome = _carry(ends, executor, options, told, clock)
+        except TableferryError as error:
+            outcome = _go_on(ends, started, options, (told, clock), error)
         if outcome.status != "differences":
             with clock.phase("publish"):
                 stage.publish()
-            warnings = unseen
+            warnings = (*hold.recovered, *unseen)
         else:
-            warnings = (*unseen, *filter(None, [stage.withheld()]))
+            warnings = (*hold.recovered, *unseen, *filter(None, [stage.withheld()]))
         timings = outcome.timings | clock.timings()
-        return replace(outcome, warnings=warnings, timings=timings, timeline=clock.timeline())
+        return replace(
+            outcome,
+            warnings=warnings,
+            timings=timings,
+            timeline=clock.timeline(),
+            retries=told.retries,
+        )
+
+
+def _go_on(
+    ends: _Held,
+    started: Callable[[], AbstractContextManager[Executor]],
+    options: MigrationOptions,
+    watched: tuple[Observer, Clock],
+    error: TableferryError,
+) -> Outcome:
+    """Where a run has lost the session that holds the target, because of ``error``: the server may
+    have crashed, and with it what was committed and not on its disk yet. Its ledger knows."""
+    observe, clock = watched
+    options = replace(options, resume=True, permission=Permission())
+    begun = False
+    for pause in PAUSES:
+        begun |= _BEGUN in error.details
+        if not (begun and error.transient):
+            break
+        observe(Retried("", error.message, pause))
+        time.sleep(pause)
+        try:
+            with started() as executor:
+                return _carry(ends, executor, options, observe, clock)
+        except TableferryError as another:
+            error = another
+    if begun and _BEGUN not in error.details:
+        error = _with_way_on(error)
+    raise error
+
+
+# A detail of errors that were met when something had been written.
+_BEGUN = "begun"
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,10 +251,11 @@ def _carry(
             else:
                 loading.run()
             hold.check()
+            _require_kept(writer)
+            with clock.phase("finish"):
+                loading.finish()
         except TableferryError as error:
-            raise _with_way_on(error) from error
-        with clock.phase("finish"):
-            loading.finish()
+            raise _with_way_on(_loss_behind(error, writer)) from error
         outcomes = loading.outcomes
         return Outcome(
             status="created" if options.scope == "schema" else status_of(outcomes),
@@ -263,6 +310,22 @@ def _refusing() -> Iterator[None]:
         raise Refused(error.message, hint=error.hint, sqlstate=error.sqlstate) from error
 
 
+def _require_kept(writer: TargetSession) -> None:
+    """Raises DatabaseError where the target's server was away, and commits may be lost: they need
+    not wait for its disk while rows are loaded."""
+    writer.texts("SELECT 'there' AS still")
+    writer.rollback()
+
+
+def _loss_behind(error: TableferryError, writer: TargetSession) -> TableferryError:
+    """What is behind an error where the target's server was away meanwhile."""
+    try:
+        _require_kept(writer)
+    except DatabaseError as lost:
+        return lost if lost.transient else error
+    return error
+
+
 def _with_way_on(error: TableferryError) -> TableferryError:
     """What was written by now is unfinished; say how to go on."""
     way = (
@@ -271,4 +334,5 @@ def _with_way_on(error: TableferryError) -> TableferryError:
     )
     # A refusal would say that nothing was written.
     kind = RunFailed if isinstance(error, Refused) else type(error)
-    return kind(error.message, hint=f"{error.hint} {way}".strip(), **error.details)
+    details = error.details | {_BEGUN: True}
+    return kind(error.message, hint=f"{error.hint} {way}".strip(), **details)

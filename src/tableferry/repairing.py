@@ -67,7 +67,7 @@ def repair(
     Raises Refused where nothing was written. What could not be repaired is no error: the outcome
     names it.
     """
-    clock = Clock()
+    clock = Clock(observe)
     watched = Watched(options, observe, clock)
     require_two_files(source, target)
     unseen = () if consent.force else services.require_stopped((source, target))
@@ -89,7 +89,7 @@ def repair(
             first = look(held, (mine, theirs), chosen, found, watched)
         works = _works(ends, first)
         outcomes = dict(first.outcomes)
-        warnings = (*unseen, *checked.warnings)
+        warnings = (*hold.recovered, *unseen, *checked.warnings)
         if works and not _allowed(to_dialect, target, works, consent):
             warnings += ("Nothing was repaired: the question was not answered with yes.",)
         else:

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import AbstractContextManager, closing, contextmanager
 from dataclasses import dataclass, replace
 from typing import TypeAlias, TypeVar
 
@@ -178,7 +178,7 @@ def copy_range(job: CopyRange) -> Part:
     speller = Speller(job.target, pair.target)
     with session_for(job.source) as source, loader_for(job.target) as target:
 
-        def digested() -> Iterator[Batch]:
+        def digested() -> Generator[Batch]:
             nonlocal digest, size
             for batch in read_as_spelled(source, pair.source, part, speller):
                 digest += digest_batch(batch.columns, pair.source.key)
@@ -193,14 +193,16 @@ def copy_range(job: CopyRange) -> Part:
         table, columns = pair.target.table, pair.target.columns
         place = ""
         arrived = job.recorded is not None
-        if not arrived and job.apart:
-            place = _gatherer(target).write_apart(table, columns, digested())
-        elif not arrived and ledger.claim(target, table, pair.generation, part):
-            target.ingest(table, columns, digested())
-            ledger.record(target, table, part, digest.digest)
-        else:
-            for _ in digested():
-                pass
+        # Where an error ends the writing, the reading ends while what is read from is open.
+        with closing(digested()) as rows:
+            if not arrived and job.apart:
+                place = _gatherer(target).write_apart(table, columns, rows)
+            elif not arrived and ledger.claim(target, table, pair.generation, part):
+                target.ingest(table, columns, rows)
+                ledger.record(target, table, part, digest.digest)
+            else:
+                for _ in rows:
+                    pass
         if job.rejects is not None:
             job.rejects.set_aside(pair, part, rejects)
         target.commit()

@@ -68,11 +68,12 @@ What is shown:
   --sql              of a plan: print what would be created, as a script
   --max-differences N
                      how many differences of a table are listed [default: 100]
+  --log FILE         append what is done to a file, a line of JSON each
   --report FILE      write a report, .json or .html, or - for JSON on standard output
   --strict           objects left behind and schema drift count as differences (exit 1)
   --yes              answer every question with yes
   --quiet            say nothing but errors
-  --verbose          say more
+  --verbose          say what each step and table took as it ends, and list all at last
   -h --help          show this text
   --version          show the version
 
@@ -119,6 +120,7 @@ class Arguments:
     sample: float | None = None
     progress: bool = False
     force: bool = False
+    log: Path | None = None
     report: str = ""
     strict: bool = False
     yes: bool = False
@@ -201,6 +203,7 @@ def _run(given: dict[str, Any], argv: Sequence[str]) -> Arguments:
         sample=_percent(given["--sample"]),
         progress=given["--progress"],
         force=given["--force"],
+        log=Path(given["--log"]) if given["--log"] else None,
         report=_report(given["--report"] or ""),
         strict=given["--strict"],
         yes=given["--yes"],

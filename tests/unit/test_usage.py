@@ -45,6 +45,7 @@ ACCEPTED: dict[str, Arguments] = {
     "--verify --sample 1.5%": replace(RUN, verify=True, sample=1.5),
     "--verify --sample 10": replace(RUN, verify=True, sample=10.0),
     "--progress": replace(RUN, progress=True),
+    "--log run.log": replace(RUN, log=Path("run.log")),
     "--report r.json": replace(RUN, report="r.json"),
     "--report -": replace(RUN, report="-"),
     "--strict": replace(RUN, strict=True),

@@ -46,13 +46,13 @@ class Endpoint:
     """How a session of one side is opened, in any process: small, picklable, no connection.
 
     ``snapshot`` names the moment that all sessions of a run share (PostgreSQL's exported
-    snapshot; "" where the database is held still in another way, or need not be). ``purpose``
-    tells an administrator who looks at the server's sessions what they belong to.
+    snapshot; "" where the database is held still in another way, or need not be). ``run`` is the
+    run's name, which tells an administrator who looks at the server's sessions what they belong to.
     """
 
     address: SqliteFile | PostgresServer
     snapshot: str = ""
-    purpose: str = field(default="", compare=False)
+    run: str = field(default="", compare=False)
     # What the user called it, where that is not the address itself.
     label: str = field(default="", compare=False)
 
@@ -417,6 +417,8 @@ class Hold(ABC):
     """Keeps one side at one moment while sessions of other processes read it."""
 
     endpoint: Endpoint
+    # Sentences on what the database has brought in order by itself when it was opened.
+    recovered: tuple[str, ...] = ()
 
     @abstractmethod
     def check(self) -> None:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any
+from urllib.parse import quote as percent
 from weakref import WeakValueDictionary
 
 import adbc_driver_manager
@@ -15,8 +17,9 @@ import pyarrow as pa
 from tableferry.addresses import PostgresServer
 from tableferry.dialects.base import Endpoint, Writer
 from tableferry.dialects.postgresql.ddl import literal
-from tableferry.errors import DatabaseError, Refused, TableferryError
+from tableferry.errors import LESS_MEMORY, DatabaseError, Refused, TableferryError
 from tableferry.interrupts import cancelling
+from tableferry.processes import role
 from tableferry.redaction import redact
 from tableferry.sql import quote
 
@@ -67,13 +70,18 @@ _LOAD_SETTINGS = {
 _MOST_STATEMENTS = 500
 
 _REFUSALS = {
+    "23502": "The target takes no NULL there. If the source's schema says the same, the source is "
+    "damaged; in SQLite, PRAGMA integrity_check tells.",
     "28P01": "Check the password: the Password key, TABLEFERRY_POSTGRES_PASSWORD or .pgpass.",
     "28000": "Check the user, and what the server's pg_hba.conf lets it do.",
     "3D000": "Create the database first (createdb), or correct its name in the URL.",
     "42501": "Grant this role what it needs, or connect as the owner.",
     "55P03": "Another session waits to have this table to itself; let it end, then run again.",
     "53100": "The disk of the server is full: make room there.",
-    "53200": "Too many tables at once for the server's max_locks_per_transaction; raise it.",
+    "57P03": "The server is starting or ending; wait until it answers, then run again.",
+    # Of its memory, or of the part of it where locks are kept.
+    "53200": "Raise max_locks_per_transaction where it has too many tables at once; else give the "
+    "server more memory.",
     "53300": "The server has no connection left; stop other clients or lower --workers.",
 }
 
@@ -92,9 +100,8 @@ def address_of(endpoint: Endpoint) -> PostgresServer:
 
 def connect(endpoint: Endpoint) -> adbc_driver_postgresql.dbapi.Connection:
     """A connection with autocommit off. Raises Refused where the server lets no one in."""
-    address = address_of(endpoint)
     with errors(endpoint, connecting=True):
-        connection = _connected(address.connection_url)
+        connection = _connected(url_of(endpoint))
         try:
             run(connection, opening(endpoint))
             connection.commit()
@@ -135,9 +142,22 @@ def opening(endpoint: Endpoint) -> str:
     )
 
 
+def url_of(endpoint: Endpoint) -> str:
+    """The URI for a driver, secrets included. The name of the session is in it, and not only among
+    its settings: the driver opens a short session of its own beside each first one."""
+    # Of two, libpq takes the last.
+    url = address_of(endpoint).connection_url
+    return f"{url}{'&' if '?' in url else '?'}application_name={percent(_session_name(endpoint))}"
+
+
+def _session_name(endpoint: Endpoint) -> str:
+    """Of at most 63 bytes, which is where a server cuts it off (NAMEDATALEN)."""
+    return f"tableferry {endpoint.run} {role()}" if endpoint.run else "tableferry"
+
+
 def _settings_of(endpoint: Endpoint) -> dict[str, str]:
     address = address_of(endpoint)
-    settings = dict(_SETTINGS, application_name=f"tableferry {endpoint.purpose}".strip())
+    settings = dict(_SETTINGS, application_name=_session_name(endpoint))
     if address.schema:
         settings["search_path"] = quote(address.schema)
     if endpoint.snapshot:
@@ -213,9 +233,42 @@ def translated(
     if connecting:
         state = state or _state_of_login(text)
         hint = _REFUSALS.get(state, "Check that the server runs, and its host and port in the URL.")
-        return Refused(f"{endpoint} cannot be reached: {text}", hint=hint, sqlstate=state)
+        return Refused(
+            f"{endpoint} cannot be reached: {text}",
+            hint=hint,
+            sqlstate=state,
+            transient=not state or passes(state, text),
+        )
     place = f"{endpoint}, {what}" if what else str(endpoint)
-    return DatabaseError(f"{place}: {text}", hint=_REFUSALS.get(state, ""), sqlstate=state)
+    short = not state and (text == "." or "out of memory" in text)
+    return DatabaseError(
+        f"{place}: {'there was not enough memory for it.' if short else text}",
+        hint=LESS_MEMORY if short else _REFUSALS.get(state, ""),
+        sqlstate=state,
+        transient=passes(state, text),
+    )
+
+
+# What an error of these classes or codes says may be over in a moment (appendix A): a connection
+# that was lost, a server that ends, starts or has crashed, a deadlock or serialisation failure, no
+# connection left, a lock that was not to be had.
+_PASSING = ("08", "57P01", "57P02", "57P03", "40001", "40P01", "53300", "55P03")
+# What libpq and its drivers say of a lost connection, for which there is no code.
+_LOST = re.compile(
+    r"server closed the connection|connection (?:to server|is (?:closed|lost)|not open|reset|"
+    r"refused|timed out|already closed|pointer is NULL)|no connection to the server|"
+    r"terminating connection|could not (?:receive|send) data|consuming input failed|"
+    r"Broken pipe|SSL SYSCALL|SSL connection has been closed|"
+    r"the database system is|timeout expired",
+    re.IGNORECASE,
+)
+
+
+def passes(state: str, text: str) -> bool:
+    """Whether what an error says may be over in a moment."""
+    if state:
+        return state.startswith(_PASSING)
+    return _LOST.search(text) is not None
 
 
 def _words(text: str) -> str:
@@ -238,4 +291,6 @@ def _state_of_login(text: str) -> str:
         return "28000"
     if "too many" in text or "remaining connection slots" in text:
         return "53300"
+    if "the database system is" in text:
+        return "57P03"
     return ""

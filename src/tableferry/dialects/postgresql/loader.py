@@ -36,7 +36,7 @@ class PostgresLoader(Loader):
         self._endpoint = endpoint
         with self._errors(connecting=True):
             self._connection = psycopg.connect(
-                postgres.address_of(endpoint).connection_url,
+                postgres.url_of(endpoint),
                 # A pooler between us and the server may know nothing of prepared statements.
                 prepare_threshold=None,
                 # Transactions begin where we say so, along with their first statement: the driver
