@@ -157,6 +157,7 @@ def test_the_disk_of_a_sqlite_file(shop: Server, tmp_path: Path, seed: int) -> N
         if "bytes" not in known:
             whole = migrate(shop, target, tmp_path)
             assert whole.code == 0, whole.err
+            assert "on its disk" not in whole.err
             known["bytes"] = disk.used
             target.unlink()
             old_file(target)
@@ -166,6 +167,7 @@ def test_the_disk_of_a_sqlite_file(shop: Server, tmp_path: Path, seed: int) -> N
         run = migrate(shop, target, tmp_path)
 
         assert_full(run, *SPACE)
+        assert "is free for it on its disk" in run.err
         assert fingerprint(target) == before
         disk.resize(ENOUGH)
         assert_goes_on(run, shop, target, tmp_path, flag_of(seed))
@@ -237,6 +239,7 @@ def test_the_disk_of_a_tablespace(
             run = migrate(file, target, tmp_path)
 
             assert_full(run, *SPACE)
+            assert "is free for it on its disk" in run.err
             disk.resize(ENOUGH)
             assert_goes_on(run, file, target, tmp_path, flag_of(seed))
             assert not any("tableferry" in str(each) for each in objects_of(target))
