@@ -22,7 +22,7 @@ PAUSES = (0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 15.0, 30.0)
 """Seconds before each further attempt: long enough for a server to start again."""
 
 
-def ridden_out(task: Callable[[A], T], argument: A, about: str) -> T:
+def ridden_out(task: Callable[[A], T], argument: A, *, about: str = "") -> T:
     """``task(argument)``, run again where it fails of what passes; ``about`` names it to people."""
     for pause in PAUSES:
         try:
