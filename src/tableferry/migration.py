@@ -19,7 +19,15 @@ from tableferry.errors import DatabaseError, Refused, RunFailed, TableferryError
 from tableferry.events import Note, Observer, Retried
 from tableferry.ledger import Ledger
 from tableferry.loading import Loading, Policy, Route
-from tableferry.model import MisfitPolicy, Roles, Schema, Scope, TableName, ViolationPolicy
+from tableferry.model import (
+    MisfitPolicy,
+    Plan,
+    Roles,
+    Schema,
+    Scope,
+    TableName,
+    ViolationPolicy,
+)
 from tableferry.naming import Destination
 from tableferry.outcomes import MAX_LISTED, Outcome
 from tableferry.plan import adopted_in
@@ -38,6 +46,7 @@ from tableferry.running import (
     status_of,
 )
 from tableferry.selection import Selection
+from tableferry.space import needed_bytes, shortage
 from tableferry.versions import versions
 
 
@@ -242,6 +251,7 @@ def _carry(
                 options.listed,
             ),
         )
+        _announce_shortage(ends.target, loading.plan, options, observe)
         with clock.phase("prepare"), _refusing():
             gone: tuple[str, ...] = ()
             if options.resume:
@@ -284,6 +294,18 @@ def _outcome_of(loading: Loading, ends: _Held, options: MigrationOptions, clock:
         started=clock.started,
         workers=options.workers,
     )
+
+
+def _announce_shortage(
+    target: Endpoint, plan: Plan, options: MigrationOptions, observe: Observer
+) -> None:
+    """No reason to refuse: sizes are estimates, and a run that ends for want of room goes on."""
+    if options.resume or options.scope == "schema":
+        return
+    replaced = [table.target.name for table in plan.tables]
+    free = dialect_of(target).free_space(target, replaced)
+    if sentence := shortage(needed_bytes(plan), free, str(target)):
+        observe(Note(f"Warning: {sentence}"))
 
 
 def _unfinished_facts(writer: TargetSession, target: Endpoint) -> dict[str, str]:
