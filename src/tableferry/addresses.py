@@ -157,7 +157,8 @@ def _file_path(scheme: str, rest: str) -> Path:
 
 _HOST = r"(?:\[[^\]]*\]|[^:,\[\]]*)(?::\d*)?"
 _HOSTS = re.compile(f"{_HOST}(?:,{_HOST})*")
-_SECRET_PARAMETERS = ("sslpassword", "oauth_client_secret")
+# sslpassword, oauth_client_secret, and what somebody has misspelled.
+_SECRET_PARAMETER = re.compile("password|secret", re.IGNORECASE)
 
 
 def _postgres_server(rest: str) -> PostgresServer:
@@ -182,8 +183,13 @@ def _postgres_server(rest: str) -> PostgresServer:
     values = {name: _decode(value) for name, _, value in parameters}
     options = _with_search_path(values.get("options", ""), values.get("search_path"))
     secret = values.get("password", _decode(password))
-    hidden = tuple((name, values[name]) for name in _SECRET_PARAMETERS if name in values)
-    taken = {"options", "search_path", "password", *_SECRET_PARAMETERS}
+    taken = {"options", "search_path", "password"}
+    hidden = tuple(
+        (name, value)
+        for name, value in values.items()
+        if name not in taken and _SECRET_PARAMETER.search(name)
+    )
+    taken.update(name for name, _ in hidden)
     kept = [f"{name}={value}" for name, _, value in parameters if name not in taken]
     kept += [f"options={_encode(options)}"] if options else []
     url = f"postgresql://{_encode(_decode(user))}{at}{hosts}{slash}{database}"
