@@ -162,11 +162,9 @@ _SECRET_PARAMETER = re.compile("password|secret", re.IGNORECASE)
 
 
 def _postgres_server(rest: str) -> PostgresServer:
+    userinfo, at, rest = _userinfo(rest)
     place, _, query = rest.partition("?")
-    authority, slash, database = place.partition("/")
-    # The last @, not the first as in libpq: a password that holds a raw @ is then understood,
-    # and no part of it ends up in the host that labels show. Host names hold no @.
-    userinfo, at, hosts = authority.rpartition("@")
+    hosts, slash, database = place.partition("/")
     user, _, password = userinfo.partition(":")
     parameters = [each.partition("=") for each in query.split("&") if each]
     if (
@@ -201,6 +199,20 @@ def _postgres_server(rest: str) -> PostgresServer:
         password_from="the URL" if secret else "",
         password_on_command_line=bool(secret or hidden),
     )
+
+
+def _userinfo(rest: str) -> tuple[str, str, str]:
+    """What stands before the host, the @, and the rest. As in libpq, any @ before the first slash
+    ends it, and a question mark before that one is a password's. But of several the last, not the
+    first: a password that holds a raw @ is then understood, and no part of it ends up in the host
+    that labels show. Host names hold no @."""
+    head = rest.partition("/")[0]
+    first = head.find("@")
+    if first < 0:
+        return "", "", rest
+    end = head.find("?", first)
+    userinfo = head[: end if end >= 0 else None].rpartition("@")[0]
+    return userinfo, "@", rest[len(userinfo) + 1 :]
 
 
 def _with_search_path(options: str, search_path: str | None) -> str:

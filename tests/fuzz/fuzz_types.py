@@ -91,5 +91,5 @@ def _check_named(text: str, dialect: Dialect) -> None:
     kind = dialect.kind_named(text)
     # The type of these two says less than they are, and a column of any value has the one that
     # was declared.
-    if kind is not None and kind.name not in ("numeric", "number", "any", "text"):
+    if kind is not None and kind.name not in ("numeric", "number", "any", "text", "native"):
         assert dialect.kind_named(dialect.type_for(kind)) == kind

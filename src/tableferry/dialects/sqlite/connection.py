@@ -105,6 +105,7 @@ def copy(original: Path, path: Path) -> None:
     with errors(original):
         connection = adbc_driver_sqlite.dbapi.connect(file_uri(original, "ro"), autocommit=True)
         try:
+            run(connection, "PRAGMA trusted_schema = OFF")
             run(connection, f"VACUUM INTO {constant(str(path.absolute()))}")
         finally:
             connection.close()
