@@ -52,7 +52,7 @@ def _check_rule(rule: casts.CastRule, dialect: Dialect) -> None:
     assert kinds.describe(candidate.kind)
     if candidate.using:
         assert casts.makes(candidate.using, candidate.kind)
-    if candidate.kind.name in ("numeric", "number"):
+    if candidate.kind.name in ("numeric", "number", "native"):
         return
     again = dialect.kind_named(dialect.type_for(candidate.kind))
     assert again == candidate.kind, f"{candidate.kind} is {again} when it is read again"

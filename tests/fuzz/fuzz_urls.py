@@ -70,10 +70,9 @@ def _outcome(url: str) -> DatabaseAddress | UsageError:
 
 
 def _check_as_libpq(url: str, address: PostgresServer) -> None:
-    place = url.partition("?")[0]
     # Of several @, libpq takes the first one. It reads no search_path, and of what stands behind a
     # colon without a slash nothing but a port.
-    if place.count("@") > 1 or "search_path" in url or "\0" in url:
+    if url.count("@") > 1 or "search_path" in url or "\0" in url:
         return
     theirs = _parsed(url.partition(":")[0].lower() + ":" + url.partition(":")[2])
     ours = _parsed(address.connection_url)
@@ -90,7 +89,8 @@ def _parsed(url: str) -> dict[str, str] | None:
 
 
 def _without_empty(parameters: dict[str, str]) -> dict[str, str]:
-    return {name: value for name, value in parameters.items() if value}
+    # Of blanks that are not encoded, libpq takes some away; we keep them in a user and a password.
+    return {n: v.strip(" ") for n, v in parameters.items() if v.strip(" ")}
 
 
 def _check_hidden(url: str, password: str) -> None:

@@ -199,6 +199,12 @@ def translated(error: BaseException, path: Path, what: str = "") -> TableferryEr
             "write in its folder, as SQLite has to for that.",
             hint="Copy both files into a folder of your own, or run as a user who may write there.",
         )
+    if "unsafe use of" in text:
+        return Refused(
+            f"{place} is not read: its schema calls what may do anything, and is not to be trusted "
+            f"({text.rpartition('unsafe use of ')[2]}).",
+            hint="Take that rule, column or index out of a copy of the file, and migrate that.",
+        )
     if "malformed" in text or "corrupt" in text or "disk I/O error" in text:
         return DatabaseError(
             f"{place} is damaged: {text}",
