@@ -109,6 +109,7 @@ def copy(original: Path, path: Path) -> None:
     with errors(original):
         connection = adbc_driver_sqlite.dbapi.connect(file_uri(original, "ro"), autocommit=True)
         try:
+            run(connection, "PRAGMA trusted_schema = OFF")
             run(connection, f"VACUUM INTO {constant(str(path.absolute()))}")
         finally:
             connection.close()
@@ -199,6 +200,12 @@ def translated(error: BaseException, path: Path, what: str = "") -> TableferryEr
             f"{path} cannot be read without what stands in {path.name}-wal, and this user may not "
             "write in its folder, as SQLite has to for that.",
             hint="Copy both files into a folder of your own, or run as a user who may write there.",
+        )
+    if "unsafe use of" in text:
+        return Refused(
+            f"{place} is not read: its schema calls what may do anything, and is not to be trusted "
+            f"({text.rpartition('unsafe use of ')[2]}).",
+            hint="Take that rule, column or index out of a copy of the file, and migrate that.",
         )
     if "disk is full" in text or getattr(error, "errno", None) in _NO_ROOM:
         return DatabaseError(

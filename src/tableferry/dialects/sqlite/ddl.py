@@ -14,6 +14,7 @@ from collections.abc import Iterable, Sequence
 
 from tableferry.dialects.base import Script
 from tableferry.dialects.sqlite.definitions import enclosed
+from tableferry.expressions.tokens import RESERVED
 from tableferry.model import (
     Check,
     Column,
@@ -93,7 +94,7 @@ def _beside(comment: str) -> str:
 
 
 def _column(table: Table, column: Column) -> str:
-    parts = [quote(column.name), column.declared]
+    parts = [quote(column.name), _type(column.declared)]
     if column.name == rowid_column(table):
         parts.append("PRIMARY KEY")
         identity = table.identity
@@ -111,6 +112,27 @@ def _column(table: Table, column: Column) -> str:
         plain = _LITERAL.fullmatch(column.default) or enclosed(column.default)
         parts.append(f"DEFAULT {column.default}" if plain else f"DEFAULT ({column.default})")
     return " ".join(filter(None, parts))
+
+
+# Words and numbers, of which a type is made ("CREATE TABLE", the diagram type-name).
+_PLAIN_TYPE = re.compile(
+    r"(?P<words>[a-z_][a-z0-9_]*(\s+[a-z_][a-z0-9_]*)*)"
+    r"(\s*\(\s*[-+]?[0-9.]+\s*(,\s*[-+]?[0-9.]+\s*)?\))?",
+    re.IGNORECASE,
+)
+# And those that end a type, or that SQLite takes away from one.
+_NO_TYPES = RESERVED | {
+    *("GENERATED", "CROSS", "FULL", "INNER", "LEFT", "NATURAL", "OUTER", "RIGHT"),
+}
+
+
+def _type(declared: str) -> str:
+    """A declared type as it is written. Any text may be one, such as that of a rule, or of a
+    statement; whatever is not plainly a type is quoted, and comes to the same."""
+    plain = _PLAIN_TYPE.fullmatch(declared)
+    if not declared or (plain and _NO_TYPES.isdisjoint(plain["words"].upper().split())):
+        return declared
+    return quote(declared)
 
 
 def _key_rule(key: Key, *, primary: bool) -> str:
