@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import traceback
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -17,6 +18,7 @@ from tableferry import __version__, usage
 from tableferry.addresses import Databases
 from tableferry.errors import (
     EXIT_DIFFERENCES,
+    EXIT_FAILED,
     EXIT_INTERRUPTED,
     EXIT_VERIFIED,
     Interrupted,
@@ -54,6 +56,10 @@ def main(argv: Sequence[str] | None = None) -> NoReturn:
     except KeyboardInterrupt:
         _say(console, _INTERRUPTED, "bold red")
         code = EXIT_INTERRUPTED
+    except Exception:  # noqa: BLE001 - a fault of ours, whatever it is
+        # Left to Python it would end with 1, which says that rows differ.
+        _say(console, redact(traceback.format_exc(), secrets))
+        code = EXIT_FAILED
     sys.exit(code)
 
 

@@ -133,7 +133,7 @@ def read(path: Path) -> Reading:
         for name in names:
             try:
                 rows[name] = Counter(_stored(connection, name))
-            except sqlite3.Error as error:
+            except (sqlite3.Error, UnicodeDecodeError) as error:
                 broken[name] = str(error)
         try:
             found = connection.execute("PRAGMA integrity_check(5)").fetchall()
