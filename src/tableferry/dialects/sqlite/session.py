@@ -165,7 +165,7 @@ class SqliteSession(Session, Surveyor):
                 if values.misfits is not None
             ]
             if bad:
-                raise MisfitFound(f"{scan.table}: values do not fit", table=scan.table, columns=bad)
+                raise self._misfit(scan, bad)
             respelled = tuple((i, d.respelled) for i, d in enumerate(decoded) if d.respelled)
             yield Batch(tuple(values.array for values in decoded), respelled)
 
@@ -288,12 +288,20 @@ class SqliteSession(Session, Surveyor):
             reader = cursor.fetch_record_batch()
             for field, header in zip(reader.schema, headers, strict=True):
                 if field.type != HEADER_TYPES[header]:
-                    raise _misfit(scan)
+                    raise self._misfit(scan, [])
             header_rows = 1
             for batch in reader:
                 if batch.num_rows > header_rows:
                     yield _grouped(batch.slice(header_rows), readings, scan)
                 header_rows = 0
+
+    def _misfit(self, scan: Scan, columns: list[str]) -> MisfitFound:
+        names = ", ".join(columns or [column.column.name for column in scan.columns])
+        return MisfitFound(
+            f"{self._path}, table {scan.table}: a value is not what its column says ({names}).",
+            table=scan.table,
+            columns=columns,
+        )
 
     def _ends(self, table: TableName, locator: str) -> tuple[int, int]:
         """The first and the last rowid; of an empty table, a last before the first."""
@@ -322,7 +330,7 @@ class SqliteSession(Session, Surveyor):
             raise
         except Exception as error:
             if _MISMATCH.search(str(error)):
-                raise _misfit(scan) from error
+                raise self._misfit(scan, []) from error
             what = described(scan.table, part, "rowids")
             raise sqlite.translated(error, self._path, what) from error
 
@@ -361,10 +369,6 @@ def _reject(scan: Scan, values: Sequence[TypedValues], why: Exclusion, row: int)
         reason=why.reason,
         row=stored,
     )
-
-
-def _misfit(scan: Scan) -> MisfitFound:
-    return MisfitFound(f"{scan.table}: values do not fit", table=scan.table, columns=[])
 
 
 def cut(low: int, high: int, parts: int) -> tuple[Range, ...]:
