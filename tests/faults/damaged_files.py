@@ -7,7 +7,7 @@ import sqlite3
 from collections import Counter
 from collections.abc import Mapping
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -115,6 +115,11 @@ class Reading:
     rows: Mapping[str, Counter[Row]]
     broken: Mapping[str, str]
     integrity: tuple[str, ...]
+
+    def without(self, table: str) -> Reading:
+        rows = {name: found for name, found in self.rows.items() if name != table}
+        broken = {name: why for name, why in self.broken.items() if name != table}
+        return replace(self, rows=rows, broken=broken)
 
     @property
     def whole(self) -> bool:

@@ -59,8 +59,10 @@ _MIN_RANGE_ROWS = 1_000
 _MAX_COLUMNS = 2_000
 _MAX_RANGES = 1_000
 
-# A ceiling of address space, in bytes; reads are some 5 % faster ("Memory-Mapped I/O").
+# A ceiling of address space, in bytes; reads are some 5 % faster ("Memory-Mapped I/O"). What cannot
+# be read of a map ends the process, which must be a worker then: so no small file is mapped.
 _MMAP_SIZE = 1 << 40
+_LEAST_MAPPED = 32 << 20
 
 _MISMATCH = re.compile(r"Type mismatch in column (\d+)")
 
@@ -316,6 +318,9 @@ class SqliteSession(Session, Surveyor):
     def _mapped(self) -> Iterator[None]:
         """The file's pages read through a memory map, let go of afterwards: a worker would
         otherwise come to hold the whole file in its memory."""
+        if self._path.stat().st_size < _LEAST_MAPPED:
+            yield
+            return
         sqlite.run(self._connection, f"PRAGMA mmap_size = {_MMAP_SIZE}")
         try:
             yield
