@@ -17,7 +17,7 @@ from tableferry.events import Event, Observer
 from tableferry.model import MisfitPolicy, Roles, ViolationPolicy
 from tableferry.outcomes import MAX_LISTED, Outcome
 from tableferry.preparation import Permission
-from tableferry.running import default_workers
+from tableferry.running import default_workers, new_run
 from tableferry.selection import Selection
 
 
@@ -73,9 +73,10 @@ def migrate(
         force=force,
         listed=max_differences,
     )
+    run = new_run()
     with (
-        opened(_address(known, source, database), os.environ) as a,
-        opened(_address(known, target, database), os.environ) as b,
+        opened(_address(known, source, database), os.environ, run) as a,
+        opened(_address(known, target, database), os.environ, run) as b,
     ):
         return migration.migrate(a, b, options, on_event)
 
@@ -104,9 +105,10 @@ def verify(
         listed=max_differences,
         sample=sample,
     )
+    run = new_run()
     with (
-        opened(_address(known, source, database), os.environ) as a,
-        opened(_address(known, target, database), os.environ) as b,
+        opened(_address(known, source, database), os.environ, run) as a,
+        opened(_address(known, target, database), os.environ, run) as b,
     ):
         return verification.verify(a, b, options, on_event)
 
@@ -137,9 +139,10 @@ def repair(
         casts=tuple(casts),
         listed=max_differences,
     )
+    run = new_run()
     with (
-        opened(_address(known, source, database), os.environ) as a,
-        opened(_address(known, target, database), os.environ) as b,
+        opened(_address(known, source, database), os.environ, run) as a,
+        opened(_address(known, target, database), os.environ, run) as b,
     ):
         return repairing.repair(a, b, options, repairing.Consent(force, confirm), on_event)
 
@@ -172,24 +175,30 @@ def checked_workers(workers: int | None) -> int:
 
 
 @contextmanager
-def opened(address: DatabaseAddress, environ: Mapping[str, str]) -> Iterator[Endpoint]:
-    """An endpoint for the address; an embedded server runs for as long as it is used."""
+def opened(
+    address: DatabaseAddress, environ: Mapping[str, str], run: str = ""
+) -> Iterator[Endpoint]:
+    """An endpoint for the address; an embedded server runs for as long as it is used. ``run`` is
+    the name of the run that the server's sessions are to carry."""
     if isinstance(address, EmbeddedServer):
         # Imported here, so that the module can also be run as a program.
         from tableferry.dialects.postgresql import embedded
 
         with embedded.start(address.directory) as server:
-            yield Endpoint(PostgresServer(server.url, server.password), label=str(address))
+            own = PostgresServer(server.url, server.password)
+            yield Endpoint(own, run=run, label=str(address))
     else:
-        yield unopened(address, environ)[0]
+        yield unopened(address, environ, run)[0]
 
 
-def unopened(address: DatabaseAddress, environ: Mapping[str, str]) -> tuple[Endpoint, bool]:
+def unopened(
+    address: DatabaseAddress, environ: Mapping[str, str], run: str = ""
+) -> tuple[Endpoint, bool]:
     """An endpoint for the address, and whether it can be opened as it is: an embedded server that
     is not started cannot."""
     if isinstance(address, EmbeddedServer):
         return Endpoint(PostgresServer("postgresql:///postgres"), label=str(address)), False
     if isinstance(address, PostgresServer) and address.password is None:
         # libpq would look there itself, but our workers get no secret in their environment.
-        return Endpoint(replace(address, password=environ.get("PGPASSWORD"))), True
-    return Endpoint(address), True
+        address = replace(address, password=environ.get("PGPASSWORD"))
+    return Endpoint(address, run=run), True

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-import signal
 import sys
+import time
 import traceback
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager, suppress
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from types import FrameType
 from typing import TYPE_CHECKING, Any, NoReturn, TypeAlias
 
 from rich.console import Console
@@ -25,13 +25,15 @@ from tableferry.errors import (
     TableferryError,
     UsageError,
 )
+from tableferry.interrupts import Watch
 from tableferry.outcomes import Outcome, PlanOutcome
 from tableferry.processes import FEW_THREADS
-from tableferry.redaction import redact
+from tableferry.redaction import redact, secrets_of
 from tableferry.usage import Arguments
 
 if TYPE_CHECKING:
     from tableferry.events import Observer
+    from tableferry.log import Log
     from tableferry.migration import MigrationOptions
     from tableferry.pairs import Pair
 
@@ -39,32 +41,42 @@ if TYPE_CHECKING:
 Ending: TypeAlias = Outcome | PlanOutcome | TableferryError
 
 _INTERRUPTED = (
-    "Interrupted. A migration under way is unfinished: --drop-all starts anew, --abort gives it up."
+    "Interrupted. A migration under way is unfinished: --resume goes on with it, --drop-all starts "
+    "anew, --abort gives it up."
 )
 
 
 def main(argv: Sequence[str] | None = None) -> NoReturn:
-    """The console scripts ``migrate`` and ``tableferry``."""
-    signal.signal(signal.SIGTERM, _interrupt)
+    """What the console scripts run; see command.py."""
     console = Console(stderr=True, highlight=False)
-    secrets: list[str] = []
+    given = list(sys.argv[1:] if argv is None else argv)
+    secrets = secrets_of(given)
+    watch = Watch(_INTERRUPTED)
+    code = EXIT_INTERRUPTED
     try:
-        code = _command(list(sys.argv[1:] if argv is None else argv), console, secrets)
-    except TableferryError as error:
-        _complain(console, error, secrets)
-        code = error.exit_code
+        try:
+            watch.begin()
+            code = _command(given, console, secrets)
+        except TableferryError as error:
+            # What an interrupt has cancelled fails, too.
+            if not watch.arrived:
+                _complain(console, error, secrets)
+                code = error.exit_code
+        finally:
+            watch.end()
     except KeyboardInterrupt:
-        _say(console, _INTERRUPTED, "bold red")
         code = EXIT_INTERRUPTED
     except Exception:  # noqa: BLE001 - a fault of ours, whatever it is
         # Left to Python it would end with 1, which says that rows differ.
-        _say(console, redact(traceback.format_exc(), secrets))
-        code = EXIT_FAILED
+        if not watch.arrived:
+            _say(console, redact(traceback.format_exc(), secrets))
+            code = EXIT_FAILED
+    if code == EXIT_INTERRUPTED:
+        watch.told()
+        # The terminal may be what is gone.
+        with suppress(OSError):
+            _say(console, _INTERRUPTED, "bold red")
     sys.exit(code)
-
-
-def _interrupt(number: int, frame: FrameType | None) -> NoReturn:
-    raise KeyboardInterrupt
 
 
 def _complain(
@@ -92,7 +104,10 @@ def _command(argv: list[str], console: Console, secrets: list[str]) -> int:
     os.environ.update(FEW_THREADS | os.environ)
     # Imported late: help and wrong flags answer at once, without loading the drivers.
     from tableferry import access, settings
+    from tableferry.log import Log
+    from tableferry.running import new_run
 
+    secrets.extend(filter(None, [os.environ.get("PGPASSWORD")]))
     known = settings.load(arguments.config, os.environ)
     access.require_allowed(known)
     if arguments.abort:
@@ -100,7 +115,9 @@ def _command(argv: list[str], console: Console, secrets: list[str]) -> int:
         secrets.extend(only.secrets)
         if not settings.is_provider(arguments.source):
             only = Databases(only.main)
-        return _abort(_Command(arguments, console, secrets), only)
+        log = Log(arguments.log, new_run(), secrets)
+        with closing(log):
+            return _abort(_Command(arguments, console, secrets, log), only)
     source = settings.resolve(known, arguments.source)
     target = settings.resolve(known, arguments.target)
     secrets.extend((*source.secrets, *target.secrets))
@@ -112,7 +129,9 @@ def _command(argv: list[str], console: Console, secrets: list[str]) -> int:
             _say(console, f"Warning: {warning}", "yellow")
     rules = (*(entry.value for entry in known.casts), *arguments.casts)
     arguments = replace(arguments, casts=rules)
-    return _each(_Command(arguments, console, secrets, risks), source, target)
+    log = Log(arguments.log, new_run(), secrets)
+    with closing(log):
+        return _each(_Command(arguments, console, secrets, log, risks), source, target)
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,6 +141,7 @@ class _Command:
     arguments: Arguments
     console: Console
     secrets: list[str] = field(repr=False)
+    log: Log
     # What the report has to name besides.
     risks: tuple[str, ...] = ()
 
@@ -174,6 +194,7 @@ def _each(command: _Command, source: Databases, target: Databases) -> int:
         words = {each["database"]: each["report"]["status"] for each in reports["databases"]}
         summary.show_databases(words, command.console)
     _write_report(arguments, reports)
+    _tell_trouble(command)
     ended = any(not isinstance(ending, TableferryError) for ending in endings.values())
     if ended and arguments.report not in ("", "-"):
         command.say(f"Report: {arguments.report}")
@@ -203,8 +224,13 @@ def _abort(command: _Command, targets: Databases) -> int:
     addresses = [each for each in (targets.main, targets.usage) if each is not None]
     for address in addresses:
         try:
-            with api.opened(address, os.environ) as target:
-                command.say(aborting.abort(target, command.confirms))
+            with (
+                _logged(command, "abort", target=str(address)) as ended,
+                api.opened(address, os.environ, command.log.run) as target,
+            ):
+                done = aborting.abort(target, command.confirms)
+                ended.update(status="aborted", exit_code=EXIT_VERIFIED, text=done)
+                command.say(done)
         except TableferryError as error:
             errors.append(error)
     nothing = [each for each in errors if each.details.get("nothing")]
@@ -212,6 +238,7 @@ def _abort(command: _Command, targets: Databases) -> int:
         errors = [each for each in errors if each not in nothing]
     for each in errors:
         command.complain(each)
+    _tell_trouble(command)
     return max((each.exit_code for each in errors), default=EXIT_VERIFIED)
 
 
@@ -229,11 +256,22 @@ def _ending(command: _Command, pair: Pair) -> Outcome | PlanOutcome:
     from tableferry import progress, summary
 
     arguments, console = command.arguments, command.console
-    with progress.showing(console, wanted=arguments.progress, notes=not arguments.quiet) as observe:
+    ends = {"source": str(pair.source), "target": str(pair.target)}
+    with (
+        _logged(command, _what(arguments), database=pair.name, **ends) as ended,
+        progress.showing(
+            console,
+            wanted=arguments.progress,
+            notes=not arguments.quiet,
+            ends=arguments.verbose,
+        ) as shown,
+    ):
+        observe = command.log.watching(shown)
         if arguments.command == "plan":
             outcome: Outcome | PlanOutcome = _planned(command, pair, observe)
         else:
             outcome = _run(command, pair, observe)
+        ended.update(status=_status(outcome), exit_code=_exit_code(arguments, outcome))
     if isinstance(outcome, PlanOutcome):
         if not arguments.quiet:
             summary.show_plan(outcome, console, verbose=arguments.verbose)
@@ -242,6 +280,53 @@ def _ending(command: _Command, pair: Pair) -> Outcome | PlanOutcome:
     elif not arguments.quiet:
         summary.show(outcome, console, verbose=arguments.verbose)
     return outcome
+
+
+@contextmanager
+def _logged(command: _Command, what: str, **about: str) -> Iterator[dict[str, Any]]:
+    """The first and the last line of a run; the body says how it ended."""
+    from tableferry.log import facts
+
+    given = asdict(command.arguments)
+    # What both ends are called says it without a password.
+    options = {k: v for k, v in given.items() if k not in ("command", "source", "target")}
+    command.log.write(
+        "info",
+        "run_begins",
+        command=what,
+        **about,
+        version=__version__,
+        pid=os.getpid(),
+        options=facts(options),
+    )
+    began = time.perf_counter()
+    ended: dict[str, Any] = {}
+    try:
+        yield ended
+    except TableferryError as error:
+        ended = {"status": "failed", "exit_code": error.exit_code, "kind": type(error).__name__}
+        ended |= {"error": error.message, "hint": error.hint}
+        raise
+    except KeyboardInterrupt:
+        ended = {"status": "interrupted", "exit_code": EXIT_INTERRUPTED}
+        raise
+    except BaseException as error:
+        # The interpreter's own exit code for what nobody has caught.
+        ended = {"status": "failed", "exit_code": 1, "kind": type(error).__name__}
+        raise
+    finally:
+        level = "info" if ended.get("exit_code") == EXIT_VERIFIED else "error"
+        seconds = round(time.perf_counter() - began, 3)
+        command.log.write(level, "run_ends", command=what, **about, **ended, seconds=seconds)
+
+
+def _tell_trouble(command: _Command) -> None:
+    if command.log.trouble:
+        command.say(f"Warning: {command.log.trouble}", "yellow")
+
+
+def _status(outcome: Outcome | PlanOutcome) -> str:
+    return "planned" if isinstance(outcome, PlanOutcome) else outcome.status
 
 
 def _run(command: _Command, pair: Pair, observe: Observer) -> Outcome:
@@ -256,8 +341,8 @@ def _run(command: _Command, pair: Pair, observe: Observer) -> Outcome:
         arguments.sample,
     )
     with (
-        api.opened(pair.source, os.environ) as source,
-        api.opened(pair.target, os.environ) as target,
+        api.opened(pair.source, os.environ, command.log.run) as source,
+        api.opened(pair.target, os.environ, command.log.run) as target,
     ):
         if arguments.rejects is not None:
             return reloading.load_rejects((source, target), arguments.rejects, options, observe)
@@ -273,8 +358,8 @@ def _planned(command: _Command, pair: Pair, observe: Observer) -> PlanOutcome:
     from tableferry import api, planning
 
     # A private server is not started for a look: what would be there is what a new one has.
-    target, look = api.unopened(pair.target, os.environ)
-    with api.opened(pair.source, os.environ) as source:
+    target, look = api.unopened(pair.target, os.environ, command.log.run)
+    with api.opened(pair.source, os.environ, command.log.run) as source:
         return planning.plan(source, target, _options(command, pair), observe, look=look)
 
 
@@ -296,6 +381,7 @@ def _options(command: _Command, pair: Pair) -> MigrationOptions:
         roles=Roles(arguments.owner, arguments.grants),
         force=arguments.force,
         listed=arguments.listed,
+        resume=arguments.resume,
     )
     # Tables of one name may be in both.
     return options if pair.name == "main" else replace(options, rejects=f"{options.rejects}/usage")
@@ -320,12 +406,20 @@ def _report_of(command: _Command, pair: Pair, ending: Ending) -> dict[str, Any]:
         return report.of_outcome(told)
     if isinstance(ending, PlanOutcome):
         return report.of_plan(replace(ending, risks=(*command.risks, *ending.risks)))
-    what = "plan" if arguments.command == "plan" else "verify" if arguments.verify else "migrate"
-    if arguments.repair:
-        what = "repair"
+    message = redact(ending.message, command.secrets)
+    ending = type(ending)(message, hint=redact(ending.hint, command.secrets))
+    return report.of_error(ending, _what(arguments), (str(pair.source), str(pair.target)))
+
+
+def _what(arguments: Arguments) -> str:
+    """The command, as reports have it."""
+    if arguments.command == "plan":
+        return "plan"
     if arguments.rejects is not None:
-        what = "load rejects"
-    return report.of_error(ending, what, (str(pair.source), str(pair.target)))
+        return "load rejects"
+    if arguments.repair:
+        return "repair"
+    return "verify" if arguments.verify else "migrate"
 
 
 def _confirmed(console: Console, question: str) -> bool:

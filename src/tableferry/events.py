@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
 from tableferry.model import TableName
+from tableferry.outcomes import Span
 
 Phase = Literal["copy", "survey", "index", "verify", "repair"]
 
@@ -43,5 +44,37 @@ class Note:
     text: str
 
 
-Event: TypeAlias = PhaseBegins | Progress | PhaseEnds | Note
+@dataclass(frozen=True, slots=True)
+class Retried:
+    """Something failed of what may pass, and is tried again after so many seconds. ``about`` is
+    what it was about, such as a table."""
+
+    about: str
+    reason: str
+    pause: float
+
+    @property
+    def text(self) -> str:
+        """For people."""
+        what = f"{self.about}: " if self.about else ""
+        return f"{what}{self.reason} Trying again in {self.pause:g} s."
+
+
+@dataclass(frozen=True, slots=True)
+class StepBegins:
+    """The run as a whole comes to another step, such as "prepare"."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class SpanEnds:
+    """A job, or a step of the run, is done: who did it, when and how much. ``error`` says why one
+    of them failed; a job may do so and the run go on, as where values do not fit."""
+
+    span: Span
+    error: str = ""
+
+
+Event: TypeAlias = PhaseBegins | Progress | PhaseEnds | Note | Retried | StepBegins | SpanEnds
 Observer: TypeAlias = Callable[[Event], None]

@@ -29,7 +29,7 @@ from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
 from tableferry.errors import RunFailed, TableferryError, WorkerDied
-from tableferry.processes import FEW_THREADS, environment_without_secrets
+from tableferry.processes import FEW_THREADS, environment_without_secrets, take_role
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -50,7 +50,7 @@ EventSink = Callable[[Any], None]
 
 _PACKAGE_ROOT = str(Path(__file__).resolve().parents[1])
 _MAIN = "import sys; sys.path.append(sys.argv[1]); from tableferry import executors; " + (
-    "executors.serve(int(sys.argv[2]), int(sys.argv[3]), sys.argv[4:])"
+    "executors.serve(int(sys.argv[2]), (int(sys.argv[3]), int(sys.argv[4])), sys.argv[5:])"
 )
 
 
@@ -121,8 +121,8 @@ class ProcessExecutor(Executor):
         self._lock = threading.Lock()
         self._workers: list[_Worker] = []
         try:
-            for _ in range(workers):
-                self._workers.append(_Worker(preload))
+            for number in range(1, workers + 1):
+                self._workers.append(_Worker(number, preload))
         except BaseException:
             self._kill()
             raise
@@ -245,7 +245,7 @@ def _ending(code: int | None) -> str:
 class _Worker:
     """One worker process and the coordinator's ends of its pipes."""
 
-    def __init__(self, preload: Sequence[str]) -> None:
+    def __init__(self, number: int, preload: Sequence[str]) -> None:
         their_tasks, our_tasks = os.pipe()
         our_answers, their_answers = os.pipe()
         try:
@@ -255,6 +255,7 @@ class _Worker:
                     "-c",
                     _MAIN,
                     _PACKAGE_ROOT,
+                    str(number),
                     str(their_tasks),
                     str(their_answers),
                     *preload,
@@ -293,14 +294,17 @@ class _Worker:
         self.process.stdin.close()
 
 
-def serve(tasks_fd: int, answers_fd: int, preload: Sequence[str]) -> None:
-    """The life of a worker process: takes tasks until the pipe ends."""
+def serve(number: int, pipes: tuple[int, int], preload: Sequence[str]) -> None:
+    """The life of a worker process: takes tasks until the pipe ends. ``pipes``: the descriptors of
+    tasks and answers."""
     global _sink
+    take_role(f"worker {number}")
     # Ctrl-C reaches the whole process group; what becomes of the workers is the coordinator's.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # Blocked, since ADBC would take it for itself during a call, ignored or not.
+    signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
     threading.Thread(target=_end_with_coordinator, daemon=True).start()
-    tasks = Connection(tasks_fd, writable=False)
-    answers = Connection(answers_fd, readable=False)
+    tasks = Connection(pipes[0], writable=False)
+    answers = Connection(pipes[1], readable=False)
     for module in preload:
         importlib.import_module(module)
 

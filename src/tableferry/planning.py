@@ -59,7 +59,7 @@ def plan(
     Raises TableferryError where the source cannot be read, or a table that is in the target
     already could not be loaded into.
     """
-    clock = Clock()
+    clock = Clock(observe)
     with ExitStack() as stack:
         from_dialect, to_dialect = dialect_of(source), dialect_of(target)
         size = from_dialect.size_hint(source)
@@ -85,7 +85,8 @@ def plan(
             hold.endpoint, make_plan(schema, offers, destination, known), offers, observe
         )
         ranges = {table.name: reader.ranges(table) for table in schema.tables}
-        reading.run(stack.enter_context(jobs_over(executor, clock)), ranges)
+        jobs = stack.enter_context(jobs_over(executor, clock, target))
+        reading.run(jobs, ranges)
         hold.check()
         known = replace(known, surveys=reading.surveys)
         made = make_plan(schema, offers, destination, known)
@@ -175,9 +176,15 @@ class _Reading:
                     urgency=Urgency.COPY,
                     size=table.source.size,
                     failed=failed,
+                    about=str(name),
                 )
-            count = CountRows(self._source, name)
-            jobs.add(count_rows, count, partial(self._counted, name), urgency=Urgency.KEYS)
+            jobs.add(
+                count_rows,
+                CountRows(self._source, name),
+                partial(self._counted, name),
+                urgency=Urgency.KEYS,
+                about=str(name),
+            )
         jobs.run()
         for table in self._plan.tables:
             name = table.source.name
@@ -214,7 +221,14 @@ class _Reading:
 
         for part in parts:
             job = SurveyRange(self._source, table.pair.source, candidates, part)
-            jobs.add(survey_range, job, surveyed, urgency=Urgency.SURVEY, size=source.size)
+            jobs.add(
+                survey_range,
+                job,
+                surveyed,
+                urgency=Urgency.SURVEY,
+                size=source.size,
+                about=str(source.name),
+            )
 
 
 def _risks(plan: Plan, surveys: Mapping[TableName, Survey]) -> Iterator[str]:

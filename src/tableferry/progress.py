@@ -13,7 +13,18 @@ from rich.console import Console
 from rich.progress import BarColumn, TaskID, TextColumn
 from rich.progress import Progress as Bars
 
-from tableferry.events import Event, Note, Observer, Phase, PhaseBegins, PhaseEnds, Progress
+from tableferry.events import (
+    Event,
+    Note,
+    Observer,
+    Phase,
+    PhaseBegins,
+    PhaseEnds,
+    Progress,
+    Retried,
+)
+from tableferry.interrupts import undone
+from tableferry.log import Entries, Entry
 from tableferry.model import TableName
 
 _LINE_EVERY = 5.0  # seconds between plain lines
@@ -95,19 +106,56 @@ class Tally:
 
 
 @contextmanager
-def showing(console: Console, *, wanted: bool, notes: bool) -> Iterator[Observer]:
-    """An observer for a run: bars or lines where ``wanted``, and sentences where ``notes``."""
+def showing(
+    console: Console, *, wanted: bool, notes: bool, ends: bool = False
+) -> Iterator[Observer]:
+    """An observer for a run: bars or lines where ``wanted``, sentences where ``notes``, and what
+    each step and table has taken where ``ends``."""
+    with _shown(console, wanted=wanted, notes=notes) as shown:
+        yield _Endings(console, shown).take if ends else shown
+
+
+@contextmanager
+def _shown(console: Console, *, wanted: bool, notes: bool) -> Iterator[Observer]:
     if not wanted:
         yield lambda event: _print_note(console, event) if notes else None
     elif console.is_terminal:
-        with _Display(console) as display:
+        with _Display(console) as display, undone(display.stop):
             yield display.take
     else:
         yield _Lines(console).take
 
 
+class _Endings:
+    """A line for each step and table that has ended, in the words of the log."""
+
+    def __init__(self, console: Console, then: Observer) -> None:
+        self._console = console
+        self._then = then
+        self._entries = Entries()
+        self._lock = threading.Lock()
+
+    def take(self, event: Event) -> None:
+        with self._lock:
+            entry = self._entries.of(event, time.monotonic())
+        line = _ending(entry) if entry is not None else ""
+        if line:
+            self._console.print(line, markup=False, highlight=False, soft_wrap=True)
+        self._then(event)
+
+
+def _ending(entry: Entry) -> str:
+    match entry:
+        case {"event": "table_ends", "phase": phase, "table": table, "seconds": seconds}:
+            rows = f", {entry['rows']:,} rows" if "rows" in entry else ""
+            return f"{table}: {phase} ended after {seconds:.1f} s{rows}"
+        case {"event": "step_ends", "step": step, "seconds": seconds, "level": "info"}:
+            return f"{step} ended after {seconds:.1f} s"
+    return ""
+
+
 def _print_note(console: Console, event: Event) -> None:
-    if isinstance(event, Note):
+    if isinstance(event, Note | Retried):
         console.print(event.text, style="yellow", markup=False, highlight=False, soft_wrap=True)
 
 
@@ -164,6 +212,9 @@ class _Display:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    def stop(self) -> None:
         self._bars.stop()
 
     def take(self, event: Event) -> None:

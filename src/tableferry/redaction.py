@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from urllib.parse import quote, quote_plus
+from urllib.parse import quote, quote_plus, unquote
 
 MASK = "***"
 
@@ -31,6 +31,24 @@ def redact(text: str, secrets: Iterable[str] = ()) -> str:
         text = re.sub("|".join(map(re.escape, longest_first)), MASK, text)
     text = _USERINFO.sub(rf"\g<before>{MASK}@", text)
     return _ASSIGNMENT.sub(rf"\g<before>{MASK}", text)
+
+
+# Whatever the scheme, and with however many slashes.
+_URL = re.compile(r":/+(?P<userinfo>.*)@", re.DOTALL)
+_PARAMETER = re.compile(r"[?&]\w*(?:password|client_secret)=(?P<value>[^&]*)", re.IGNORECASE)
+
+
+def secrets_of(arguments: Iterable[str]) -> list[str]:
+    """The passwords of URLs on a command line, wherever they stand and however wrong they are: an
+    error may repeat what was typed."""
+    found = []
+    for argument in arguments:
+        match = _URL.search(argument)
+        if match is not None:
+            found.append(match["userinfo"].partition(":")[2])
+        found += [match["value"] for match in _PARAMETER.finditer(argument)]
+    # As a URL means it, as it was typed, and as a path would have it.
+    return [each for one in found if one for each in {one, unquote(one), re.sub("/+", "/", one)}]
 
 
 def _spellings(secret: str) -> tuple[str, ...]:

@@ -41,7 +41,7 @@ def load_rejects(
     Raises UsageError for a file that is none of rejected rows, and Refused, with nothing written,
     where a row still does not fit.
     """
-    clock = Clock()
+    clock = Clock(observe)
     with ExitStack() as stack:
         source, target = ends
         dialects = dialect_of(source), dialect_of(target)

@@ -67,7 +67,7 @@ def repair(
     Raises Refused where nothing was written. What could not be repaired is no error: the outcome
     names it.
     """
-    clock = Clock()
+    clock = Clock(observe)
     watched = Watched(options, observe, clock)
     require_two_files(source, target)
     unseen = () if consent.force else services.require_stopped((source, target))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 import importlib
 import os
+import secrets
 import threading
 import time
 from collections.abc import Iterator
@@ -17,8 +18,8 @@ from typing import Any, Literal
 from tableferry.addresses import SqliteFile
 from tableferry.dialects import dialect_of
 from tableferry.dialects.base import Endpoint, Session
-from tableferry.errors import Refused
-from tableferry.events import Observer
+from tableferry.errors import Refused, TableferryError
+from tableferry.events import Event, Observer, SpanEnds, StepBegins
 from tableferry.executors import InlineExecutor, ProcessExecutor, Stint, TimedFuture
 from tableferry.jobs import Jobs
 from tableferry.model import Schema
@@ -28,6 +29,11 @@ from tableferry.tasks import access, close_sessions
 
 # Below this a run is over before worker processes would have started.
 _SMALL_BYTES = 4 << 20
+
+
+def new_run() -> str:
+    """A name for a run, by which its lines in a log and its sessions on a server are found."""
+    return secrets.token_hex(3)
 
 
 def default_workers() -> int:
@@ -72,9 +78,10 @@ def jobs_over(
 
     def record(argument: Any, future: Future[Any], about: str) -> None:
         if target is not None and isinstance(future, TimedFuture) and future.stint is not None:
-            failed = future.exception() is not None
+            error = future.exception()
+            failed = error is not None
             done = work(argument, None if failed else future.result(), target)
-            clock.keep(replace(done, table=about, failed=failed), future.stint)
+            clock.keep(replace(done, table=about, failed=failed), future.stint, error)
 
     try:
         if writing and target is not None and dialect_of(target).one_writer:
@@ -128,10 +135,15 @@ def status_of(
     return "rejected" if any(table.rejected for table in tables) else "verified"
 
 
+def _ignore(_: Event) -> None:
+    pass
+
+
 @dataclass
 class Clock:
-    """Wall time by phase, in seconds, and who did what when."""
+    """Wall time by phase, in seconds, and who did what when; ``observe`` is told of each."""
 
+    observe: Observer = _ignore
     began: float = field(default_factory=time.perf_counter)
     seconds: dict[str, float] = field(default_factory=dict)
     started: str = field(
@@ -142,20 +154,33 @@ class Clock:
     @contextmanager
     def phase(self, name: str) -> Iterator[None]:
         began = time.perf_counter()
+        error: BaseException | None = None
+        self.observe(StepBegins(name))
         try:
             yield
+        except BaseException as raised:
+            error = raised
+            raise
         finally:
             ended = time.perf_counter()
             self.seconds[name] = ended - began
-            self.keep(Span(0, "run", 0, 0, name=name), Stint(0, began, ended))
+            self.keep(Span(0, "run", 0, 0, name=name), Stint(0, began, ended), error)
 
-    def keep(self, span: Span, stint: Stint) -> None:
+    def keep(self, span: Span, stint: Stint, error: BaseException | None = None) -> None:
         """The span as that of whoever did it, at its time in the run."""
         began, seconds = stint.began - self.began, stint.ended - stint.began
-        self.spans.append(replace(span, worker=stint.worker, began=began, seconds=seconds))
+        span = replace(span, worker=stint.worker, began=began, seconds=seconds)
+        self.spans.append(span)
+        self.observe(SpanEnds(span, _words(error)))
 
     def timeline(self) -> tuple[Span, ...]:
         return tuple(sorted(self.spans, key=lambda span: (span.began, span.worker)))
 
     def timings(self) -> dict[str, float]:
         return self.seconds | {"total": time.perf_counter() - self.began}
+
+
+def _words(error: BaseException | None) -> str:
+    if isinstance(error, TableferryError):
+        return error.message
+    return type(error).__name__ if error is not None else ""

@@ -68,23 +68,22 @@ What is shown:
   --sql              of a plan: print what would be created, as a script
   --max-differences N
                      how many differences of a table are listed [default: 100]
+  --log FILE         append what is done to a file, a line of JSON each
   --report FILE      write a report, .json or .html, or - for JSON on standard output
   --strict           objects left behind and schema drift count as differences (exit 1)
   --yes              answer every question with yes
   --quiet            say nothing but errors
-  --verbose          say more
+  --verbose          say what each step and table took as it ends, and list all at last
   -h --help          show this text
   --version          show the version
 
 Exit codes: 0 all verified, 1 differences or rejected rows, 2 bad usage or configuration,
-3 refused before anything was written, 4 failed on the way, 130 interrupted.
+3 refused before anything was written, 4 failed on the way, 130 interrupted. After one of
+the last two, the same command with --resume goes on.
 """
 
 _OPTIONS = frozenset(re.findall(r"--[a-z-]+", USAGE))
 _TAKE_VALUES = frozenset(re.findall(r"(--[a-z-]+) [A-Z]+", USAGE))
-_NOT_YET = {
-    "--resume": "--resume is not there yet; an unfinished run starts anew with --drop-all.",
-}
 _SEE = "See: migrate help"
 _MISFITS = ("widen", "stop", "reject")
 _VIOLATIONS = ("report", "stop", "reject")
@@ -110,6 +109,7 @@ class Arguments:
     lower: bool = False
     scope: Scope = "all"
     abort: bool = False
+    resume: bool = False
     sql: bool = False
     owner: str = ""
     grants: tuple[str, ...] = ()
@@ -120,6 +120,7 @@ class Arguments:
     sample: float | None = None
     progress: bool = False
     force: bool = False
+    log: Path | None = None
     report: str = ""
     strict: bool = False
     yes: bool = False
@@ -128,7 +129,7 @@ class Arguments:
 
 
 def parse(argv: Sequence[str]) -> Arguments:
-    """Raises UsageError for what cannot be understood, or is not there yet."""
+    """Raises UsageError for what cannot be understood."""
     if not argv or "-h" in argv or "--help" in argv:
         return Arguments("help")
     _require_full_names(argv)
@@ -150,9 +151,6 @@ def _help(topic: str | None) -> Arguments:
 
 
 def _run(given: dict[str, Any], argv: Sequence[str]) -> Arguments:
-    for name, sentence in _NOT_YET.items():
-        if given[name]:
-            raise UsageError(sentence, hint=_SEE)
     if given["--rejects"]:
         for other in ("--verify", "--drop-all", "--recreate"):
             if given[other]:
@@ -165,6 +163,12 @@ def _run(given: dict[str, Any], argv: Sequence[str]) -> Arguments:
         raise UsageError("--repair needs every row: it does not go with --sample.")
     if given["--verify"] and (given["--drop-all"] or given["--recreate"]):
         raise UsageError("--verify writes nothing: it does not go with --drop-all or --recreate.")
+    if given["--resume"]:
+        for other in ("--verify", "--abort", "--drop-all", "--recreate", "--rejects"):
+            if given[other]:
+                raise UsageError(f"--resume and {other} do not go together.", hint=_SEE)
+        if given["plan"]:
+            raise UsageError("A plan and --resume do not go together.", hint=_SEE)
     _require_one_purpose(given)
     for other in ("--verbose", "--progress"):
         if given["--quiet"] and given[other]:
@@ -187,6 +191,7 @@ def _run(given: dict[str, Any], argv: Sequence[str]) -> Arguments:
         ),
         scope="data" if given["--data-only"] else "schema" if given["--schema-only"] else "all",
         abort=given["--abort"],
+        resume=given["--resume"],
         sql=given["--sql"],
         lower=_one_of("--names", given["--names"], _NAMES) == "lower",
         owner=given["--owner"] or "",
@@ -198,6 +203,7 @@ def _run(given: dict[str, Any], argv: Sequence[str]) -> Arguments:
         sample=_percent(given["--sample"]),
         progress=given["--progress"],
         force=given["--force"],
+        log=Path(given["--log"]) if given["--log"] else None,
         report=_report(given["--report"] or ""),
         strict=given["--strict"],
         yes=given["--yes"],

@@ -18,6 +18,7 @@ from tableferry.events import Observer
 from tableferry.model import Schema, Table, TableName
 from tableferry.outcomes import MAX_LISTED, Difference, Outcome, TableOutcome
 from tableferry.pairing import Ends, table_like
+from tableferry.retrying import Counting
 from tableferry.running import (
     Clock,
     default_workers,
@@ -48,7 +49,8 @@ def verify(
     source: Endpoint, target: Endpoint, options: VerificationOptions, observe: Observer
 ) -> Outcome:
     """Compares every chosen table of the source with the target's of the same name."""
-    clock = Clock()
+    told = Counting(observe)
+    clock = Clock(told)
     with ExitStack() as stack:
         dialects = dialect_of(source), dialect_of(target)
         holds = [
@@ -67,7 +69,7 @@ def verify(
             found = theirs.inspect_target()
             checked = check_schema(ends, (chosen.everything, found), theirs, options.selection)
         with clock.phase("verify"):
-            looked = look(ends, (mine, theirs), chosen, found, Watched(options, observe, clock))
+            looked = look(ends, (mine, theirs), chosen, found, Watched(options, told, clock))
         for hold in holds:
             hold.check()
         tables = tuple(looked.outcomes.values())
@@ -85,6 +87,7 @@ def verify(
             workers=options.workers,
             sample=options.sample,
             timeline=clock.timeline(),
+            retries=told.retries,
         )
 
 

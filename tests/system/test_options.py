@@ -433,7 +433,9 @@ def test_passwords_stay_unseen(
         to = url.replace("keeper@", f"keeper:{quote(SECRET, safe='')}@")
     arguments = ["--from", sqlite_url(middling), "--to", to, "--report", str(report)]
     arguments += ["--config", str(config)] if place == "configuration" else []
-    process = start("database", *arguments, "--workers", "2", "--verbose", "--progress", env=env)
+    log = tmp_path / "run.log"
+    flags = ("--workers", "2", "--verbose", "--progress", "--log", str(log))
+    process = start("database", *arguments, *flags, env=env)
     seen: dict[str, str] = {}
     try:
         while process.poll() is None:
@@ -449,7 +451,8 @@ def test_passwords_stay_unseen(
     assert process.returncode == 0, err
     assert sum("executors.serve" in line for line in seen) == 2
     for spelled in (SECRET, quote(SECRET, safe=""), json.dumps(SECRET), json.dumps(SECRET)[1:-1]):
-        for text in (out, err, report.read_text(), *seen, *seen.values()):
+        texts = (out, err, report.read_text(), log.read_text())
+        for text in (*texts, *seen, *seen.values()):
             assert spelled not in text
     assert ("command line" in err) == (place == "url")
 

@@ -259,8 +259,9 @@ def test_ctrl_c_is_left_to_the_coordinator() -> None:
 
 
 def test_the_environment_holds_no_secret(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("PGPASSWORD", "TABLEFERRY_POSTGRES_PASSWORD", "my_password"):
+    for name in ("PGPASSWORD", "TABLEFERRY_POSTGRES_PASSWORD", "my_password", "MINE"):
         monkeypatch.setenv(name, "hunter2")
+    monkeypatch.setenv("PG_URL", "postgresql://me:hunter2@host/db")
     monkeypatch.setenv("PGPASSFILE", "/home/me/.pgpass")
     with ProcessExecutor(1) as executor:
         (pid,) = executor.pids
@@ -272,7 +273,8 @@ def test_the_environment_holds_no_secret(monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 def test_environment_without_secrets() -> None:
-    given = {"PATH": "/bin", "PGPASSWORD": "x", "pgpass": "x", "A_PASSWORD_B": "x"}
+    given = {"PATH": "/bin", "PGPASSWORD": "x", "pgpass": "x", "PG_PASSWORD_B": "x", "MINE": "x"}
+    given |= {"PG_URL": "postgresql://u:x@h/d"}
     assert environment_without_secrets(given | {"PGPASSFILE": "f", "PGHOST": "h"}) == {
         "PATH": "/bin",
         "PGPASSFILE": "f",

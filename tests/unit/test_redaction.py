@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tableferry.redaction import MASK, redact
+from tableferry.redaction import MASK, redact, secrets_of
 
 
 @pytest.mark.parametrize(
@@ -79,3 +79,26 @@ def test_no_secret_is_left(before: str, after: str, secrets: list[str]) -> None:
 def test_text_after_redaction_needs_no_more(before: str, after: str) -> None:
     once = redact(f"{before} postgresql://u:{after.strip()}pw@h/db {after}")
     assert redact(once) == once
+
+
+@pytest.mark.parametrize(
+    ("argument", "secret"),
+    [
+        ("postgresql://u:p w@h/d", "p w"),
+        ("postgresql://u:p%20w@h/d", "p w"),
+        ("--to=postgres://u:a@b/c?d#e@h:1:2/d", "a@b/c?d#e"),
+        ("mysql:/root:x\ny@h", "x\ny"),
+        ("postgresql://h/d?user=u&password=x%26y&sslmode=disable", "x&y"),
+        ("postgresql://h/d?sslpassword=xy", "xy"),
+        ("postgresql://u:a//b@h/d", "a/b"),
+    ],
+)
+def test_passwords_on_a_command_line_are_known(argument: str, secret: str) -> None:
+    assert secret in secrets_of(["database", argument])
+
+
+@pytest.mark.parametrize(
+    "argument", ["sqlite:///a/b.db", "postgresql://u@h/d", "postgresql://u:@h", "--yes", "a:b@c"]
+)
+def test_what_holds_no_password_has_no_secret(argument: str) -> None:
+    assert secrets_of([argument]) == []

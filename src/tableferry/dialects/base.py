@@ -46,13 +46,13 @@ class Endpoint:
     """How a session of one side is opened, in any process: small, picklable, no connection.
 
     ``snapshot`` names the moment that all sessions of a run share (PostgreSQL's exported
-    snapshot; "" where the database is held still in another way, or need not be). ``purpose``
-    tells an administrator who looks at the server's sessions what they belong to.
+    snapshot; "" where the database is held still in another way, or need not be). ``run`` is the
+    run's name, which tells an administrator who looks at the server's sessions what they belong to.
     """
 
     address: SqliteFile | PostgresServer
     snapshot: str = ""
-    purpose: str = field(default="", compare=False)
+    run: str = field(default="", compare=False)
     # What the user called it, where that is not the address itself.
     label: str = field(default="", compare=False)
 
@@ -402,6 +402,11 @@ class Stage(ABC):
     def publish(self) -> None:
         """Everything is verified, and no session open: from here on it is the target."""
 
+    def moment(self) -> str:
+        """What tells whether that has changed which was there already and stays; "" where a run
+        leaves it in its place."""
+        return ""
+
     def withheld(self) -> str:
         """A sentence on where that stands which was written and is not published; "" where it is
         the target itself."""
@@ -467,7 +472,8 @@ class Statements(Protocol):
     def add_foreign_key(self, table: TableName, key: ForeignKey) -> Script:
         """Unproven at first, so that orphans do not undo it."""
 
-    def drop_foreign_key(self, table: TableName, key: ForeignKey) -> Script: ...
+    def drop_foreign_key(self, table: TableName, key: ForeignKey) -> Script:
+        """Where it is there."""
 
     def validate_foreign_key(self, table: TableName, key: ForeignKey) -> Script: ...
 

@@ -20,6 +20,7 @@ from tableferry.dialects.postgresql import wire
 from tableferry.dialects.postgresql.sending import encoded, stage_definition, stage_values
 from tableferry.dialects.postgresql.values import storing
 from tableferry.errors import DatabaseError
+from tableferry.interrupts import cancelling
 from tableferry.model import ReadColumn, TableName
 from tableferry.sql import qualified, quote
 
@@ -35,15 +36,16 @@ class PostgresLoader(Loader):
         self._endpoint = endpoint
         with self._errors(connecting=True):
             self._connection = psycopg.connect(
-                postgres.address_of(endpoint).connection_url,
+                postgres.url_of(endpoint),
                 # A pooler between us and the server may know nothing of prepared statements.
                 prepare_threshold=None,
                 # Transactions begin where we say so, along with their first statement: the driver
                 # would take a round trip for it.
                 autocommit=True,
             )
+        cancelling(self._connection.cancel_safe)
         try:
-            self.execute(postgres.set_all(postgres.settings_of(endpoint)))
+            self.execute(postgres.opening(endpoint))
             self.commit()
         except BaseException:
             self._connection.close()

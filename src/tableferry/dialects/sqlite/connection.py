@@ -209,6 +209,7 @@ def translated(error: BaseException, path: Path, what: str = "") -> TableferryEr
         return DatabaseError(
             f"{place} is locked by another program.",
             hint="Stop the service that uses it, then run again.",
+            transient=True,
         )
     return DatabaseError(f"{place}: {text}", sqlstate=_state(text))
 

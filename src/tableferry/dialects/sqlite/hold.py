@@ -46,7 +46,7 @@ class WatchedFile(Hold):
             self._play_back()
         self._unlocked = sqlite.is_read_unlocked(self._file)
         self._had_wal = wal_of(self._file).exists()
-        self._before = _touched(self._file)
+        self._before = touched(self._file)
         self._connection = sqlite.open_reader(self._file)
         self._version = self._data_version()
         self.recovered = left.told()
@@ -63,8 +63,8 @@ class WatchedFile(Hold):
             sqlite.tidy(self._file)
 
     def check(self) -> None:
-        touched = self._unlocked and _touched(self._file) != self._before
-        if touched or self._data_version() != self._version:
+        written = self._unlocked and touched(self._file) != self._before
+        if written or self._data_version() != self._version:
             raise SourceChanged(
                 f"{self._file} was changed while it was read.",
                 hint="Stop the service that writes to it, then run again.",
@@ -89,7 +89,7 @@ def _left(file: Path) -> Leftovers:
     return left
 
 
-def _touched(file: Path) -> tuple[tuple[int, ...], ...]:
+def touched(file: Path) -> tuple[tuple[int, ...], ...]:
     """What tells that the file or its WAL was written: without opening them (fcntl(2))."""
     facts = []
     for path in (file, wal_of(file)):
