@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import time
+import traceback
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
 from dataclasses import asdict, dataclass, field, replace
@@ -17,6 +18,7 @@ from tableferry import __version__, usage
 from tableferry.addresses import Databases
 from tableferry.errors import (
     EXIT_DIFFERENCES,
+    EXIT_FAILED,
     EXIT_INTERRUPTED,
     EXIT_VERIFIED,
     Interrupted,
@@ -65,6 +67,11 @@ def main(argv: Sequence[str] | None = None) -> NoReturn:
             watch.end()
     except KeyboardInterrupt:
         code = EXIT_INTERRUPTED
+    except Exception:  # noqa: BLE001 - a fault of ours, whatever it is
+        # Left to Python it would end with 1, which says that rows differ.
+        if not watch.arrived:
+            _say(console, redact(traceback.format_exc(), secrets))
+            code = EXIT_FAILED
     if code == EXIT_INTERRUPTED:
         watch.told()
         # The terminal may be what is gone.

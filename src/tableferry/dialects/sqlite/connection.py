@@ -175,7 +175,7 @@ def errors(path: Path, what: str = "") -> Iterator[None]:
         yield
     except (TableferryError, MemoryError):
         raise
-    except (adbc_driver_manager.Error, OSError, pa.ArrowInvalid) as error:
+    except (adbc_driver_manager.Error, OSError, pa.ArrowInvalid, UnicodeDecodeError) as error:
         raise translated(error, path, what) from error
 
 
@@ -223,9 +223,10 @@ def translated(error: BaseException, path: Path, what: str = "") -> TableferryEr
         # A stream of the driver's that could not allocate a batch has no words for it.
         return DatabaseError(f"{place}: there was not enough memory for it.", hint=LESS_MEMORY)
     damage = _DAMAGE.search(text)
-    if damage is not None:
+    if damage is not None or isinstance(error, UnicodeDecodeError):
+        what = damage[0] if damage else "names or definitions of its schema are no UTF-8"
         return DatabaseError(
-            f"{place} is damaged: {damage[0]}.",
+            f"{place} is damaged: {what}.",
             hint="Run PRAGMA integrity_check on a copy; 'sqlite3 FILE .recover' may save the rest.",
         )
     if "locked" in text or "busy" in text:
