@@ -14,7 +14,6 @@ from collections.abc import Iterable, Sequence
 
 from tableferry.dialects.base import Script
 from tableferry.dialects.sqlite.definitions import enclosed
-from tableferry.expressions.tokens import RESERVED
 from tableferry.model import (
     Check,
     Column,
@@ -120,17 +119,21 @@ _PLAIN_TYPE = re.compile(
     r"(\s*\(\s*[-+]?[0-9.]+\s*(,\s*[-+]?[0-9.]+\s*)?\))?",
     re.IGNORECASE,
 )
-# And those that end a type, or that SQLite takes away from one.
-_NO_TYPES = RESERVED | {
-    *("GENERATED", "CROSS", "FULL", "INNER", "LEFT", "NATURAL", "OUTER", "RIGHT"),
-}
+# And those that end a type, or that SQLite takes away from one, besides the reserved ones.
+_NO_TYPES = frozenset(
+    ("GENERATED", "CROSS", "FULL", "INNER", "LEFT", "NATURAL", "OUTER", "RIGHT"),
+)
 
 
 def _type(declared: str) -> str:
     """A declared type as it is written. Any text may be one, such as that of a rule, or of a
     statement; whatever is not plainly a type is quoted, and comes to the same."""
+    # Only here: workers load this module, and no parser of expressions.
+    from tableferry.expressions.tokens import RESERVED
+
     plain = _PLAIN_TYPE.fullmatch(declared)
-    if not declared or (plain and _NO_TYPES.isdisjoint(plain["words"].upper().split())):
+    words = frozenset(plain["words"].upper().split()) if plain else RESERVED
+    if not declared or words.isdisjoint(_NO_TYPES | RESERVED):
         return declared
     return quote(declared)
 
