@@ -351,6 +351,7 @@ class Loading:
         self._loads[table.source.name] = load
         self._begin(load, "copy", table.source.rows)
         digests = {line.part: line.digest for line in recorded}
+        bounded_by = self._bounded_by(table) if recorded else ""
         for part in load.source.ranges:
             self._add(
                 load,
@@ -365,6 +366,7 @@ class Loading:
                     self._apart,
                     counted=len(load.source.ranges) == 1,
                     recorded=digests.get(part),
+                    bounded_by=bounded_by,
                 ),
                 partial(self._copied, load, part),
                 Urgency.COPY,
@@ -419,6 +421,9 @@ class Loading:
         if result.changed:
             self._source_moved_on(load)
             return
+        if result.again and not any(each.again for each in load.source.parts.values()):
+            name = load.plan.source.name
+            self._observe(Note(f"{name}: what has changed since it had arrived is copied again"))
         if not result.place:
             self._arrived(load, part, result)
             return
@@ -471,6 +476,16 @@ class Loading:
                 and job.pair.source.table == load.plan.source.name
             )
         )
+
+    def _bounded_by(self, table: TablePlan) -> str:
+        """The target's column that tells which rows of a range have arrived; "" where none does, or
+        where rules are in force already that rows of two moments may break."""
+        column = self._route.offers.source.bounded_by(table.source)
+        ruled = table.adopted or table.target.name.name in self._building.marks.values()
+        if not column or self._apart or ruled:
+            return ""
+        i = [each.name for each in table.source.columns].index(column)
+        return table.target.columns[i].name if table.candidates[i].kind.name == "int" else ""
 
     def _source_moved_on(self, load: _Load) -> None:
         """Since an earlier run copied a range, which holds other rows by now."""
