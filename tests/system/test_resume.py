@@ -137,6 +137,9 @@ def test_what_changed_alone_is_copied_again(
 ) -> None:
     source = tmp_path / "source.db"
     shutil.copy(many, source)
+    more = "INSERT INTO children SELECT id + {0}, parent, pad, small FROM children;"
+    with closing(sqlite3.connect(source)) as connection:
+        connection.executescript(more.format(120_000) + more.format(240_000))
     kill(source, any_database, child_arrived, "--workers", "2")
     ((first, arrived),) = any_database.rows(
         "SELECT min(lower_bound), count(*) FROM tableferry_ranges "
