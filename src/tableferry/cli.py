@@ -49,7 +49,9 @@ def main(argv: Sequence[str] | None = None) -> NoReturn:
     console = Console(stderr=True, highlight=False)
     given = list(sys.argv[1:] if argv is None else argv)
     secrets = secrets_of(given)
-    watch = Watch(_INTERRUPTED)
+    # What writes nothing has nothing to go on with.
+    farewell = "Interrupted." if {"plan", "--verify"} & set(given) else _INTERRUPTED
+    watch = Watch(farewell)
     code = EXIT_INTERRUPTED
     try:
         try:
@@ -68,7 +70,7 @@ def main(argv: Sequence[str] | None = None) -> NoReturn:
         watch.told()
         # The terminal may be what is gone.
         with suppress(OSError):
-            _say(console, _INTERRUPTED, "bold red")
+            _say(console, farewell, "bold red")
     sys.exit(code)
 
 

@@ -180,6 +180,20 @@ def test_what_is_read_back(any_database: Server, viewed: Path, query: str) -> No
         started.no_sessions(any_database)
 
 
+def test_a_verification(any_database: Server, large: Path) -> None:
+    """It has nothing that could be gone on with, and says nothing of the kind."""
+    any_database.run(
+        "CREATE TABLE numbers AS SELECT i::bigint AS id, i::bigint * 7919 AS a, "
+        "rpad('row number ' || i, 60) AS b, i / 8.0::float8 AS c FROM generate_series(1, 200000) i"
+    )
+    arguments = ("database", "--verify", "--workers", "2", *ends(large, any_database))
+    with run(*arguments, env=password(any_database)) as started:
+        reach(started, any_database, "COPY .SELECT")
+        started.send(signal.SIGINT)
+        assert started.ended() == "Interrupted.\n"
+        started.no_sessions(any_database)
+
+
 def test_a_worker_that_dies_while_a_view_is_read(any_database: Server, viewed: Path) -> None:
     """That says nothing of the view, which is not left behind for it."""
     arguments = ("database", "--workers", "2", *ends(viewed, any_database))
