@@ -250,7 +250,8 @@ class Loading:
         script = [line for t in self.plan.tables for line in creation(ledger, statements, t)]
         script += [view_line(ledger, view) for view in self.plan.views]
         session.execute(*script)
-        session.commit()
+        # What comes next is lost or kept along with lines of a ledger that has to be there.
+        session.commit_for_good()
 
     def take_up(self) -> None:
         """Goes on with an unfinished run, instead of create_all()."""
