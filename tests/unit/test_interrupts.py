@@ -21,9 +21,12 @@ class Owner:
 owner = Owner()
 interrupts.cancelling(owner.cancel)
 watch.begin()
-sys.stdout.write("begun\\n")
+class Dying:
+    def __del__(self):
+        sys.stdout.write("begun\\n")
+        time.sleep(20)
 try:
-    time.sleep(20)
+    {body}
 except KeyboardInterrupt:
     {cleaning}
 watch.end()
@@ -35,10 +38,13 @@ sys.exit(7)
 
 @contextmanager
 def running(
-    cleaning: str, after: str = "", before: Callable[[], object] | None = None
+    cleaning: str,
+    after: str = "",
+    before: Callable[[], object] | None = None,
+    body: str = "sys.stdout.write('begun\\n'); time.sleep(20)",
 ) -> Iterator[subprocess.Popen[str]]:
     process = subprocess.Popen(
-        [sys.executable, "-u", "-c", PROGRAM.format(cleaning=cleaning, after=after)],
+        [sys.executable, "-u", "-c", PROGRAM.format(cleaning=cleaning, after=after, body=body)],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -158,21 +164,9 @@ def test_one_that_is_ignored_stays_so() -> None:
 
 def test_one_that_nobody_can_catch() -> None:
     """It is raised while an object is taken apart, and not shown; then the thread ends it all."""
-    holding = "pass\nclass Dying:\n    def __del__(self): time.sleep(20)\nwatch.arrived or None\n"
-    program = PROGRAM.format(cleaning="pass", after="").replace("try:\n", f"{holding[5:]}try:\n")
-    program = program.replace("    time.sleep(20)\nexcept", "    Dying(); time.sleep(20)\nexcept")
-    process = subprocess.Popen(
-        [sys.executable, "-u", "-c", program],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
-    )
-    assert process.stdout is not None
-    assert process.stdout.readline() == "begun\n"
-    time.sleep(0.3)
-    process.send_signal(signal.SIGINT)
-    code, _, err, seconds = ended(process)
+    with running("pass", body="Dying(); time.sleep(20)") as process:
+        process.send_signal(signal.SIGINT)
+        code, _, err, seconds = ended(process)
 
     assert (code, err) == (130, "Farewell.\n")
     assert seconds < 2
