@@ -65,11 +65,14 @@ bench-full: perf-env
 perf-env: env
 	.venv/bin/python -m pip install --quiet --disable-pip-version-check --editable '.[perf]'
 
-# Ten minutes each, over the values and the configuration file; what they find joins the corpus.
+# Ten minutes each, over values, configuration files, URLs, rules and declared types; what they find joins the corpus.
 fuzz: env
 	.venv/bin/python -m pip install --quiet --disable-pip-version-check --editable '.[fuzz]'
 	.venv/bin/python -m tests.fuzz.run values -max_total_time=600
 	.venv/bin/python -m tests.fuzz.run gcfg -max_total_time=600
+	.venv/bin/python -m tests.fuzz.run urls -max_total_time=600
+	.venv/bin/python -m tests.fuzz.run casts -max_total_time=600
+	.venv/bin/python -m tests.fuzz.run types -max_total_time=600
 
 # The random tables, databases and mutations at their full number.
 nightly: env

@@ -230,11 +230,17 @@ def _foreign(error: Exception) -> RunFailed:
     return RunFailed(f"{type(error).__name__}: {error}")
 
 
+_CAUSES = {
+    int(signal.SIGKILL): " (out of memory, perhaps)",
+    # What is mapped into memory and cannot be had: see mmap(2).
+    int(signal.SIGBUS): " (a file that it read was cut meanwhile, or its disk fails)",
+}
+
+
 def _ending(code: int | None) -> str:
     if code is not None and code < 0:
         name = signal.Signals(-code).name
-        killed = " (out of memory, perhaps)" if code == -signal.SIGKILL else ""
-        return f"was ended by {name}{killed}"
+        return f"was ended by {name}{_CAUSES.get(-code, '')}"
     return f"ended with exit code {code}"
 
 

@@ -157,6 +157,10 @@ def _go_on(
             with started() as executor:
                 return _carry(ends, executor, options, observe, clock)
         except TableferryError as another:
+            if another.details.get("nothing") and _ENDED in error.details:
+                # The last commit was heard, and its answer was not.
+                ended: Outcome = error.details[_ENDED]
+                return ended
             error = another
     if begun and _BEGUN not in error.details:
         error = _with_way_on(error)
@@ -165,6 +169,8 @@ def _go_on(
 
 # A detail of errors that were met when something had been written.
 _BEGUN = "begun"
+# Another: what the outcome is, where it is only not known whether the last commit was heard.
+_ENDED = "ended"
 
 
 @dataclass(frozen=True, slots=True)
@@ -265,22 +271,29 @@ def _carry(
             with clock.phase("finish"):
                 loading.finish()
         except TableferryError as error:
-            raise _with_way_on(_loss_behind(error, writer)) from error
-        outcomes = loading.outcomes
-        return Outcome(
-            status="created" if options.scope == "schema" else status_of(outcomes),
-            command="migrate",
-            source=str(ends.source),
-            target=str(ends.target),
-            tables=outcomes,
-            left_behind=loading.left_behind,
-            views=loading.views,
-            violations=loading.violations,
-            timings=loading.timings,
-            versions=versions(),
-            started=clock.started,
-            workers=options.workers,
-        )
+            behind = _with_way_on(_loss_behind(error, writer))
+            if loading.committing:
+                behind.details[_ENDED] = _outcome_of(loading, ends, options, clock)
+            raise behind from error
+        return _outcome_of(loading, ends, options, clock)
+
+
+def _outcome_of(loading: Loading, ends: _Held, options: MigrationOptions, clock: Clock) -> Outcome:
+    outcomes = loading.outcomes
+    return Outcome(
+        status="created" if options.scope == "schema" else status_of(outcomes),
+        command="migrate",
+        source=str(ends.source),
+        target=str(ends.target),
+        tables=outcomes,
+        left_behind=loading.left_behind,
+        views=loading.views,
+        violations=loading.violations,
+        timings=loading.timings,
+        versions=versions(),
+        started=clock.started,
+        workers=options.workers,
+    )
 
 
 def _announce_shortage(
@@ -329,6 +342,9 @@ def _refusing() -> Iterator[None]:
     try:
         yield
     except DatabaseError as error:
+        if error.transient:
+            # Whether it was committed is not known.
+            raise
         raise Refused(error.message, hint=error.hint, sqlstate=error.sqlstate) from error
 
 

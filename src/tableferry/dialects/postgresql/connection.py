@@ -84,6 +84,18 @@ _REFUSALS = {
     "server more memory.",
     "53300": "The server has no connection left; stop other clients or lower --workers.",
 }
+_UNREACHABLE = "Check that the server runs, and its host and port in the URL."
+# libpq's words, where it does not trust a server, or has nothing to be trusted by.
+_TLS = {
+    "does not match host name": "Name the host in the URL as its certificate does, or, with "
+    "sslmode=verify-ca, do without that check.",
+    "certificate verify failed": "Check that sslrootcert (PGSSLROOTCERT) names the certificate of "
+    "the authority that has signed the server's.",
+    "root certificate file": "Check sslrootcert (PGSSLROOTCERT).",
+    "certificate file": "Check sslcert (PGSSLCERT).",
+    "private key file": "Check sslkey (PGSSLKEY), its mode, and sslpassword where it has one.",
+    "does not support SSL": "Turn ssl on in the server, or choose another sslmode.",
+}
 
 
 # By URL, a connection of this process. The driver asks for all types of the server before it opens
@@ -232,7 +244,7 @@ def translated(
     text = redact(_words(str(error)), address.secrets)
     if connecting:
         state = state or _state_of_login(text)
-        hint = _REFUSALS.get(state, "Check that the server runs, and its host and port in the URL.")
+        hint = _REFUSALS.get(state) or _hint_of_tls(text) or _UNREACHABLE
         return Refused(
             f"{endpoint} cannot be reached: {text}",
             hint=hint,
@@ -271,6 +283,10 @@ def passes(state: str, text: str) -> bool:
     return _LOST.search(text) is not None
 
 
+def _hint_of_tls(text: str) -> str:
+    return next((hint for words, hint in _TLS.items() if words in text), "")
+
+
 def _words(text: str) -> str:
     """The server's own words: without the driver's frame, which may hold the statement."""
     text = " ".join(text.split())
@@ -287,7 +303,7 @@ def _state_of_login(text: str) -> str:
         return "28P01"
     if "does not exist" in text and "database" in text:
         return "3D000"
-    if "does not exist" in text and "role" in text:
+    if ("does not exist" in text and "role" in text) or "no pg_hba.conf entry" in text:
         return "28000"
     if "too many" in text or "remaining connection slots" in text:
         return "53300"

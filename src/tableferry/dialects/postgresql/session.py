@@ -438,7 +438,8 @@ class PostgresSession(TargetSession, Surveyor):
             for field, r in zip(reader.schema, readings, strict=True):
                 if field.type != r.arrives:
                     raise MisfitFound(
-                        f"{scan.table}: {r.expression} arrives as {field.type}, not as {r.arrives}",
+                        f"Table {scan.table}: {r.expression} arrives as {field.type}, "
+                        f"not as {r.arrives}",
                         table=scan.table,
                         columns=[],
                     )

@@ -109,6 +109,7 @@ def copy(original: Path, path: Path) -> None:
     with errors(original):
         connection = adbc_driver_sqlite.dbapi.connect(file_uri(original, "ro"), autocommit=True)
         try:
+            run(connection, "PRAGMA trusted_schema = OFF")
             run(connection, f"VACUUM INTO {constant(str(path.absolute()))}")
         finally:
             connection.close()
@@ -174,7 +175,7 @@ def errors(path: Path, what: str = "") -> Iterator[None]:
         yield
     except (TableferryError, MemoryError):
         raise
-    except (adbc_driver_manager.Error, OSError, pa.ArrowInvalid) as error:
+    except (adbc_driver_manager.Error, OSError, pa.ArrowInvalid, UnicodeDecodeError) as error:
         raise translated(error, path, what) from error
 
 
@@ -200,6 +201,12 @@ def translated(error: BaseException, path: Path, what: str = "") -> TableferryEr
             "write in its folder, as SQLite has to for that.",
             hint="Copy both files into a folder of your own, or run as a user who may write there.",
         )
+    if "unsafe use of" in text:
+        return Refused(
+            f"{place} is not read: its schema calls what may do anything, and is not to be trusted "
+            f"({text.rpartition('unsafe use of ')[2]}).",
+            hint="Take that rule, column or index out of a copy of the file, and migrate that.",
+        )
     if "disk is full" in text or getattr(error, "errno", None) in _NO_ROOM:
         return DatabaseError(
             f"{place} could not be written, for want of space: {text}",
@@ -216,9 +223,10 @@ def translated(error: BaseException, path: Path, what: str = "") -> TableferryEr
         # A stream of the driver's that could not allocate a batch has no words for it.
         return DatabaseError(f"{place}: there was not enough memory for it.", hint=LESS_MEMORY)
     damage = _DAMAGE.search(text)
-    if damage is not None:
+    if damage is not None or isinstance(error, UnicodeDecodeError):
+        what = damage[0] if damage else "names or definitions of its schema are no UTF-8"
         return DatabaseError(
-            f"{place} is damaged: {damage[0]}.",
+            f"{place} is damaged: {what}.",
             hint="Run PRAGMA integrity_check on a copy; 'sqlite3 FILE .recover' may save the rest.",
         )
     if "locked" in text or "busy" in text:
