@@ -159,7 +159,7 @@ class Shop:
 
     def reference(self, way: Way, server: str, *, adopted: bool) -> Reference:
         """Of a run that nobody disturbs, made when it is first asked for."""
-        known = (way, adopted, server)
+        known = (way, adopted, server if way[1] == "postgresql" else "")
         if known not in self._references:
             with self.target(way[1], server, adopted=adopted) as target:
                 run = _Run(self, self.source(way[0], server), target, ())
