@@ -14,6 +14,7 @@ from types import FrameType
 from typing import TYPE_CHECKING, Any, NoReturn, TypeAlias
 
 from rich.console import Console
+from rich.text import Text
 
 from tableferry import __version__, usage
 from tableferry.addresses import Databases
@@ -28,6 +29,7 @@ from tableferry.errors import (
 from tableferry.outcomes import Outcome, PlanOutcome
 from tableferry.processes import FEW_THREADS
 from tableferry.redaction import redact, secrets_of
+from tableferry.spelling import harmless
 from tableferry.usage import Arguments
 
 if TYPE_CHECKING:
@@ -47,7 +49,7 @@ _INTERRUPTED = (
 def main(argv: Sequence[str] | None = None) -> NoReturn:
     """The console scripts ``migrate`` and ``tableferry``."""
     signal.signal(signal.SIGTERM, _interrupt)
-    console = Console(stderr=True, highlight=False)
+    console = _Terminal(stderr=True, highlight=False)
     given = list(sys.argv[1:] if argv is None else argv)
     secrets = secrets_of(given)
     try:
@@ -59,6 +61,14 @@ def main(argv: Sequence[str] | None = None) -> NoReturn:
         _say(console, _INTERRUPTED, "bold red")
         code = EXIT_INTERRUPTED
     sys.exit(code)
+
+
+class _Terminal(Console):
+    """Names and values are others': what would act on a terminal in them, or hide, is shown by its
+    symbol."""
+
+    def render_str(self, text: str, **options: Any) -> Text:
+        return super().render_str(harmless(text), **options)
 
 
 def _interrupt(number: int, frame: FrameType | None) -> NoReturn:
