@@ -37,6 +37,7 @@ from tableferry.ledger import Ledger
 from tableferry.model import Plan, Range, ReadColumn, Schema, TablePlan
 from tableferry.naming import Destination
 from tableferry.plan import Known, make_plan
+from tableferry.resuming import creation
 from tableferry.tasks import CopyRange, copy_range
 
 TABLE = "lineitem"
@@ -98,8 +99,7 @@ def copy(subject: Subject, workers: ProcessPoolExecutor) -> Copied:
         if session.inspect().table(table.name) is not None:
             session.execute(*statements.drop_tables([table.name]))
         ledger.create(session, {})
-        session.execute(*statements.create_table(table))
-        session.execute(ledger.begin(table.name, subject.table.generation))
+        session.execute(*creation(ledger, statements, subject.table))
         session.commit()
         session.execute("CHECKPOINT")
     started = time.perf_counter()

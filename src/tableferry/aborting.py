@@ -68,7 +68,7 @@ def put_back(session: TargetSession, statements: Statements, ledger: Ledger) -> 
     made = [name for name in left.made if name in tables]
     if made:
         session.execute(*statements.drop_tables(made))
-    back = [statement for statement, _ in left.aside]
+    back = [each.statement for each in left.aside]
     adopted = [name for name in left.adopted if name in tables]
     if adopted:
         # What the run had put back already goes once more: nothing may fire, or refer.
@@ -92,7 +92,7 @@ def _what(left: Unfinished) -> str:
         parts.append(f"its {_count(len(left.made), 'table')} dropped")
     if left.adopted:
         parts.append(f"{_count(len(left.adopted), 'table')} of the application emptied")
-    back = sum(not proof for _, proof in left.aside)
+    back = sum(not each.proof for each in left.aside)
     if back:
         parts.append(f"{_count(back, 'definition')} put back")
     return ", ".join(parts) or "it had not begun to write"

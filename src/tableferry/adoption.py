@@ -8,7 +8,7 @@ type demands is how the source's values are read.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 
 from tableferry.casts import Offers
@@ -79,14 +79,25 @@ def _made_extras(table: Table) -> set[str]:
     return extras
 
 
-def adopt(plan: Plan, there: Schema, *, ours_too: bool = False) -> dict[TableName, Adopted]:
+def adopt(
+    plan: Plan,
+    there: Schema,
+    *,
+    ours_too: bool = False,
+    kept: Collection[TableName] = frozenset(),
+) -> dict[TableName, Adopted]:
     """The tables of ``plan`` that an application has made, by the source's names; where rows alone
-    are to be brought, ``ours_too``.
+    are to be brought, ``ours_too``. ``kept`` are tables of the target of which that is known: they
+    may lack what an unfinished run has set aside of them.
 
     Raises Refused where a column is missing there, or one would get no value that it needs.
     """
     found = _counterparts(plan, there)
-    wanted = {n for n, table in found.items() if ours_too or not is_ours(plan.table(n), table)}
+    wanted = {
+        name
+        for name, table in found.items()
+        if ours_too or table.name in kept or not is_ours(plan.table(name), table)
+    }
     # A table that stays may refer to one that could be dropped: then that one stays as well.
     by_target = {table.name: name for name, table in found.items()}
     waiting = list(wanted)

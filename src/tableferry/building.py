@@ -16,6 +16,7 @@ from typing import Any, Protocol, TypeAlias
 from tableferry.dialects.base import Endpoint, Script, TargetSession
 from tableferry.errors import DatabaseError, RunFailed
 from tableferry.jobs import Urgency
+from tableferry.ledger import Ledger
 from tableferry.model import (
     Exclusion,
     ForeignKey,
@@ -93,6 +94,8 @@ class _Step:
     undo: Script = ()
     # Whether the statements themselves fail on rows that break the rule.
     proves: bool = True
+    # Whether the statements may run once only: what they make must not be there.
+    once: bool = True
 
 
 class Building:
@@ -105,6 +108,7 @@ class Building:
         session: TargetSession,
         policy: ViolationPolicy,
         roles: Roles,
+        ledger: Ledger,
         *,
         rowless: bool = False,
         helpers: int = 0,
@@ -118,6 +122,9 @@ class Building:
         self._session = session
         self._policy = policy
         self._roles = roles
+        self._ledger = ledger
+        # Steps that an earlier run has done, each with the name of the target's table.
+        self.marks: dict[str, str] = {}
         self._rowless = rowless
         # Where rows that break a rule are to be set aside; whoever loads tables gives it.
         self.exclude: Exclude | None = None
@@ -131,6 +138,7 @@ class Building:
         name = str(table.source.name)
         self.left_behind = [left for left in self.left_behind if left.table != name]
         self.violations = [v for v in self.violations if v.table != name]
+        self.marks = {s: t for s, t in self.marks.items() if t != table.target.name.name}
 
     # Keys and checks
 
@@ -260,6 +268,7 @@ class Building:
             consequence=_UNPROVEN,
             undo=self._statements.drop_foreign_key(table.target.name, key),
             proves=self._statements.PROVES,
+            once=False,
         )
         self._try(table, step, Urgency.INDEX, add, lambda: None)
 
@@ -273,7 +282,8 @@ class Building:
                 self._session.commit()
                 continue
             makes = LeftBehind(back.what, back.name, str(table.source.name), "")
-            step = _Step((back.statement,), makes, back.breaking, consequence=_UNPROVEN)
+            proof = (back.statement,)
+            step = _Step(proof, makes, back.breaking, consequence=_UNPROVEN, once=False)
             self._try(table, step, Urgency.INDEX, add, lambda: None)
 
     # What belongs to the whole
@@ -298,7 +308,10 @@ class Building:
             if table.adopted:
                 self._continue_sequences(table)
             elif table.target.identity is not None:
-                numbering += statements.add_identity(table.target)
+                added = statements.add_identity(table.target)
+                mark = self._ledger.mark(table.target.name, added)
+                if mark.step not in self.marks and mark.set(self._session):
+                    numbering += added
                 numbering += statements.set_next_identity(table.target)
         self._session.execute(*numbering)
         # Other sessions read what was made next.
@@ -411,12 +424,13 @@ class Building:
         then: Then,
         refused: Callable[[Exception], None],
     ) -> None:
-        if not step.script:
+        mark = self._ledger.mark(table.target.name, step.script) if step.once else None
+        if not step.script or (mark is not None and mark.step in self.marks):
             then()
             return
         makes = f"{step.makes.what} {step.makes.name}".strip()
         script = (*self._statements.sort_beside(self._helpers), *step.script)
-        job = RunStatements(self._target, script, f"table {table.target.name}", makes)
+        job = RunStatements(self._target, script, f"table {table.target.name}", makes, mark)
         add(run_statements, job, lambda _: then(), urgency, refused)
 
     def _violated(

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import os
-import signal
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from types import FrameType
 from typing import TYPE_CHECKING, Any, NoReturn, TypeAlias
 
 from rich.console import Console
@@ -26,6 +24,7 @@ from tableferry.errors import (
     TableferryError,
     UsageError,
 )
+from tableferry.interrupts import Watch
 from tableferry.outcomes import Outcome, PlanOutcome
 from tableferry.processes import FEW_THREADS
 from tableferry.redaction import redact, secrets_of
@@ -42,24 +41,36 @@ if TYPE_CHECKING:
 Ending: TypeAlias = Outcome | PlanOutcome | TableferryError
 
 _INTERRUPTED = (
-    "Interrupted. A migration under way is unfinished: --drop-all starts anew, --abort gives it up."
+    "Interrupted. A migration under way is unfinished: --resume goes on with it, --drop-all starts "
+    "anew, --abort gives it up."
 )
 
 
 def main(argv: Sequence[str] | None = None) -> NoReturn:
-    """The console scripts ``migrate`` and ``tableferry``."""
-    signal.signal(signal.SIGTERM, _interrupt)
+    """What the console scripts run; see command.py."""
     console = _Terminal(stderr=True, highlight=False)
     given = list(sys.argv[1:] if argv is None else argv)
     secrets = secrets_of(given)
+    watch = Watch(_INTERRUPTED)
+    code = EXIT_INTERRUPTED
     try:
-        code = _command(given, console, secrets)
-    except TableferryError as error:
-        _complain(console, error, secrets)
-        code = error.exit_code
+        try:
+            watch.begin()
+            code = _command(given, console, secrets)
+        except TableferryError as error:
+            # What an interrupt has cancelled fails, too.
+            if not watch.arrived:
+                _complain(console, error, secrets)
+                code = error.exit_code
+        finally:
+            watch.end()
     except KeyboardInterrupt:
-        _say(console, _INTERRUPTED, "bold red")
         code = EXIT_INTERRUPTED
+    if code == EXIT_INTERRUPTED:
+        watch.told()
+        # The terminal may be what is gone.
+        with suppress(OSError):
+            _say(console, _INTERRUPTED, "bold red")
     sys.exit(code)
 
 
@@ -69,10 +80,6 @@ class _Terminal(Console):
 
     def render_str(self, text: str, **options: Any) -> Text:
         return super().render_str(harmless(text), **options)
-
-
-def _interrupt(number: int, frame: FrameType | None) -> NoReturn:
-    raise KeyboardInterrupt
 
 
 def _complain(
@@ -377,6 +384,7 @@ def _options(command: _Command, pair: Pair) -> MigrationOptions:
         roles=Roles(arguments.owner, arguments.grants),
         force=arguments.force,
         listed=arguments.listed,
+        resume=arguments.resume,
     )
     # Tables of one name may be in both.
     return options if pair.name == "main" else replace(options, rejects=f"{options.rejects}/usage")

@@ -41,6 +41,11 @@ class TableferryError(Exception):
     def __reduce__(self) -> tuple[Any, ...]:
         return _rebuild, (type(self), self.message, self.hint, self.details)
 
+    @property
+    def transient(self) -> bool:
+        """Whether the same may work in a moment: a lost connection, a deadlock, a busy file."""
+        return bool(self.details.get("transient"))
+
     def __str__(self) -> str:
         return f"{self.message}\n{self.hint}" if self.hint else self.message
 

@@ -45,6 +45,22 @@ class Note:
 
 
 @dataclass(frozen=True, slots=True)
+class Retried:
+    """Something failed of what may pass, and is tried again after so many seconds. ``about`` is
+    what it was about, such as a table."""
+
+    about: str
+    reason: str
+    pause: float
+
+    @property
+    def text(self) -> str:
+        """For people."""
+        what = f"{self.about}: " if self.about else ""
+        return f"{what}{self.reason} Trying again in {self.pause:g} s."
+
+
+@dataclass(frozen=True, slots=True)
 class StepBegins:
     """The run as a whole comes to another step, such as "prepare"."""
 
@@ -60,5 +76,5 @@ class SpanEnds:
     error: str = ""
 
 
-Event: TypeAlias = PhaseBegins | Progress | PhaseEnds | Note | StepBegins | SpanEnds
+Event: TypeAlias = PhaseBegins | Progress | PhaseEnds | Note | Retried | StepBegins | SpanEnds
 Observer: TypeAlias = Callable[[Event], None]

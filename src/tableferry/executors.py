@@ -294,7 +294,8 @@ def serve(number: int, pipes: tuple[int, int], preload: Sequence[str]) -> None:
     global _sink
     take_role(f"worker {number}")
     # Ctrl-C reaches the whole process group; what becomes of the workers is the coordinator's.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # Blocked, since ADBC would take it for itself during a call, ignored or not.
+    signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
     threading.Thread(target=_end_with_coordinator, daemon=True).start()
     tasks = Connection(pipes[0], writable=False)
     answers = Connection(pipes[1], readable=False)

@@ -12,7 +12,10 @@ from collections.abc import Callable
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
 from dataclasses import dataclass, field
 from enum import Enum, IntEnum
+from functools import partial
 from typing import Any, Protocol
+
+from tableferry.retrying import ridden_out
 
 
 class Urgency(IntEnum):
@@ -113,7 +116,8 @@ class Jobs:
         """Until no job is left. Raises the first error that no job deals with."""
         while self._waiting or self._running:
             while len(self._running) < self.at_once and (job := self._next()) is not None:
-                self._running[self._executor.submit(job.task, job.argument)] = job
+                task = partial(ridden_out, job.task, about=job.about)
+                self._running[self._executor.submit(task, job.argument)] = job
             done, _ = wait(self._running, return_when=FIRST_COMPLETED)
             for future in done:
                 job = self._running.pop(future)

@@ -20,7 +20,7 @@ from tableferry.adoption import Adopted
 from tableferry.building import Building, is_refusal_of_values
 from tableferry.casts import Offers
 from tableferry.comparison import Comparison
-from tableferry.dialects.base import Endpoint, Script, Session, Statements, TargetSession
+from tableferry.dialects.base import Endpoint, Session, Statements, TargetSession
 from tableferry.errors import MisfitFound, RunFailed
 from tableferry.events import Note, Observer, Phase, PhaseBegins, PhaseEnds
 from tableferry.generations import (
@@ -34,7 +34,7 @@ from tableferry.generations import (
     why_again,
 )
 from tableferry.jobs import Jobs, Urgency
-from tableferry.ledger import Ledger, Standing
+from tableferry.ledger import Ledger, Recorded
 from tableferry.model import (
     Exclusion,
     LeftBehind,
@@ -55,8 +55,9 @@ from tableferry.model import (
 )
 from tableferry.naming import Destination
 from tableferry.outcomes import MAX_LISTED, TableOutcome
-from tableferry.plan import Known, make_plan, next_generation
+from tableferry.plan import Known, again, make_plan, next_generation
 from tableferry.rejects import RejectFolder
+from tableferry.resuming import creation, cut_around, take_up, view_line
 from tableferry.sides import Side
 from tableferry.surveying import SurveyRange, survey_range
 from tableferry.tasks import (
@@ -164,6 +165,8 @@ class Loading:
         self._outcomes: dict[TableName, TableOutcome] = {}
         self._disagreeing: dict[TableName, frozenset[str]] = {}
         self._aside: tuple[Restoration, ...] = ()
+        # Of a run that goes on: what has arrived of the target's tables.
+        self._recorded: Mapping[TableName, tuple[Recorded, ...]] = {}
         self._compared_views = False
         # Small tables that the planner knows nothing of yet, in order.
         self._unanalyzed: dict[TableName, None] = {}
@@ -176,6 +179,7 @@ class Loading:
             self._target_session,
             policy.violations,
             policy.roles,
+            route.ledger,
             rowless=policy.rowless,
             helpers=jobs.at_once // _WORKERS_A_HELPER,
         )
@@ -242,10 +246,21 @@ class Loading:
             session.execute(*away, *self._statements.empty_tables(adopted))
         for made in self.plan.types:
             session.execute(*self._statements.create_type(made))
-        script = [line for table in self.plan.tables for line in self._creation(table)]
-        script += [ledger.begin(view.target, 1, "view") for view in self.plan.views]
+        statements = self._statements
+        script = [line for t in self.plan.tables for line in creation(ledger, statements, t)]
+        script += [view_line(ledger, view) for view in self.plan.views]
         session.execute(*script)
         session.commit()
+
+    def take_up(self) -> None:
+        """Goes on with an unfinished run, instead of create_all()."""
+        session = self._target_session
+        taken = take_up(session, self._statements, self._route.ledger, self.plan)
+        session.commit()
+        self.plan, self._aside, self._recorded = taken.plan, taken.aside, taken.recorded
+        self._building.marks = dict(taken.marks)
+        for name in taken.anew:
+            self._observe(Note(f"{name} begins anew"))
 
     def run(self) -> None:
         for table in self.plan.tables:
@@ -315,26 +330,23 @@ class Loading:
             self._building.withdraw_view(found.view, found.reason)
         self._compared_views = True
 
-    def _creation(self, table: TablePlan) -> Script:
-        standing: Standing = "adopted" if table.adopted else "made"
-        begun = self._route.ledger.begin(table.target.name, table.generation, standing)
-        made = () if table.adopted else self._statements.create_table(table.target)
-        return (*made, begun)
-
     def _start(self, table: TablePlan) -> None:
         pair = table.pair
+        recorded = self._recorded.get(table.target.name, ())
+        ranges = self._source_session.ranges(table.source)
         load = _Load(
             table,
             Side(
                 self._route.source,
                 pair.source,
-                self._source_session.ranges(table.source),
+                cut_around(recorded, ranges) if recorded else ranges,
                 speller=Speller(self._route.target, pair.target),
             ),
             Side(self._route.target, pair.target),
         )
         self._loads[table.source.name] = load
         self._begin(load, "copy", table.source.rows)
+        digests = {line.part: line.digest for line in recorded}
         for part in load.source.ranges:
             self._add(
                 load,
@@ -348,6 +360,7 @@ class Loading:
                     self._route.rejects if table.rejecting else None,
                     self._apart,
                     counted=len(load.source.ranges) == 1,
+                    recorded=digests.get(part),
                 ),
                 partial(self._copied, load, part),
                 Urgency.COPY,
@@ -399,6 +412,9 @@ class Loading:
     # Copy
 
     def _copied(self, load: _Load, part: Range, result: Part) -> None:
+        if result.changed:
+            self._source_moved_on(load)
+            return
         if not result.place:
             self._arrived(load, part, result)
             return
@@ -451,6 +467,16 @@ class Loading:
                 and job.pair.source.table == load.plan.source.name
             )
         )
+
+    def _source_moved_on(self, load: _Load) -> None:
+        """Since an earlier run copied a range, which holds other rows by now."""
+        if load.again:
+            return
+        name = load.plan.source.name
+        self.plan = again(self.plan, name)
+        load.again = True
+        self._observe(Note(f"{name} begins anew: rows that had arrived are other ones by now"))
+        self._withdraw(load)
 
     # Survey
 
@@ -520,11 +546,13 @@ class Loading:
     def _create_anew(self, load: _Load) -> None:
         table = self.plan.table(load.plan.source.name)
         self._outcomes.pop(table.source.name, None)
+        self._recorded = {n: r for n, r in self._recorded.items() if n != table.target.name}
         self._building.forget(table)
         old = [load.plan.target.name]
         clear = self._statements.empty_tables if table.adopted else self._statements.drop_tables
         forgotten = self._route.ledger.forget(table.target.name)
-        self._target_session.execute(*clear(old), *forgotten, *self._creation(table))
+        begun = creation(self._route.ledger, self._statements, table)
+        self._target_session.execute(*clear(old), *forgotten, *begun)
         self._target_session.commit()
         self._start(table)
 

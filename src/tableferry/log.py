@@ -25,6 +25,7 @@ from tableferry.events import (
     PhaseBegins,
     PhaseEnds,
     Progress,
+    Retried,
     SpanEnds,
     StepBegins,
 )
@@ -84,6 +85,9 @@ class Entries:
                 )
             case Note(text):
                 return _entry("warning", "note", text=text)
+            case Retried(about, reason, pause):
+                named = {"table": about} if about else {}
+                return _entry("warning", "retried", **named, error=reason, pause=pause)
             case StepBegins(name):
                 return _entry("info", "step_begins", step=name)
             case SpanEnds(span, error):

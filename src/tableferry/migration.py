@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import time
+from collections.abc import Callable, Iterator
 from concurrent.futures import Executor
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import AbstractContextManager, ExitStack, closing, contextmanager
 from dataclasses import dataclass, field, replace
+from functools import partial
 
 from tableferry import services
 from tableferry.aborting import is_unfinished
@@ -14,15 +16,17 @@ from tableferry.casts import Offers, parse_all
 from tableferry.dialects import dialect_of
 from tableferry.dialects.base import Endpoint, Hold, Stage, TargetSession
 from tableferry.errors import DatabaseError, Refused, RunFailed, TableferryError
-from tableferry.events import Note, Observer
+from tableferry.events import Note, Observer, Retried
 from tableferry.ledger import Ledger
 from tableferry.loading import Loading, Policy, Route
-from tableferry.model import MisfitPolicy, Roles, Schema, Scope, ViolationPolicy
+from tableferry.model import MisfitPolicy, Roles, Schema, Scope, TableName, ViolationPolicy
 from tableferry.naming import Destination
 from tableferry.outcomes import MAX_LISTED, Outcome
 from tableferry.plan import adopted_in
 from tableferry.preparation import Permission, make_way, require_permission
 from tableferry.rejects import RejectFolder
+from tableferry.resuming import option_facts, require_the_same
+from tableferry.retrying import PAUSES, Counting
 from tableferry.running import (
     Clock,
     default_workers,
@@ -59,6 +63,25 @@ class MigrationOptions:
     force: bool = False
     # How many differences of a table are listed.
     listed: int = MAX_LISTED
+    # Goes on with an unfinished run, and begins none.
+    resume: bool = False
+
+    def facts(self) -> dict[str, str]:
+        """What has to be the same for a run to go on, as facts of the ledger."""
+        return option_facts(
+            {
+                "--tables": self.selection.tables,
+                "--exclude": self.selection.exclude,
+                "--cast": self.casts,
+                "--misfit": self.misfit,
+                "--violations": self.violations,
+                "--names": "lower" if self.lower else "keep",
+                "--data-only": self.scope == "data",
+                "--schema-only": self.scope == "schema",
+                "--owner": self.roles.owner,
+                "--grant": self.roles.grants,
+            }
+        )
 
 
 def migrate(
@@ -69,27 +92,70 @@ def migrate(
     Raises Refused before anything was written, RunFailed after; a value that differs is no error
     but part of the outcome.
     """
-    clock = Clock(observe)
+    told = Counting(observe)
+    clock = Clock(told)
     require_two_files(source, target)
     from_dialect, to_dialect = dialect_of(source), dialect_of(target)
     unseen = () if options.force else services.require_stopped((source, target))
     # Started first, so that workers load their drivers while the source is inspected.
     size = from_dialect.size_hint(source)
+    started = partial(started_executor, size, options.workers, told, target)
     with (
-        started_executor(size, options.workers, observe, target) as executor,
+        started() as executor,
         from_dialect.hold(source, locked=True) as hold,
         to_dialect.stage(target) as stage,
     ):
         ends = _Held(source, target, hold, stage)
-        outcome = _carry(ends, executor, options, observe, clock)
+        try:
+            outcome = _carry(ends, executor, options, told, clock)
+        except TableferryError as error:
+            outcome = _go_on(ends, started, options, (told, clock), error)
         if outcome.status != "differences":
             with clock.phase("publish"):
                 stage.publish()
-            warnings = unseen
+            warnings = (*hold.recovered, *unseen)
         else:
-            warnings = (*unseen, *filter(None, [stage.withheld()]))
+            warnings = (*hold.recovered, *unseen, *filter(None, [stage.withheld()]))
         timings = outcome.timings | clock.timings()
-        return replace(outcome, warnings=warnings, timings=timings, timeline=clock.timeline())
+        return replace(
+            outcome,
+            warnings=warnings,
+            timings=timings,
+            timeline=clock.timeline(),
+            retries=told.retries,
+        )
+
+
+def _go_on(
+    ends: _Held,
+    started: Callable[[], AbstractContextManager[Executor]],
+    options: MigrationOptions,
+    watched: tuple[Observer, Clock],
+    error: TableferryError,
+) -> Outcome:
+    """Where a run has lost the session that holds the target, because of ``error``: the server may
+    have crashed, and with it what was committed and not on its disk yet. Its ledger knows."""
+    observe, clock = watched
+    options = replace(options, resume=True, permission=Permission())
+    begun = False
+    for pause in PAUSES:
+        begun |= _BEGUN in error.details
+        if not (begun and error.transient):
+            break
+        observe(Retried("", error.message, pause))
+        time.sleep(pause)
+        try:
+            with started() as executor:
+                return _carry(ends, executor, options, observe, clock)
+        except TableferryError as another:
+            error = another
+    if begun and _BEGUN not in error.details:
+        error = _with_way_on(error)
+    raise error
+
+
+# A detail of errors that were met when something had been written.
+_BEGUN = "begun"
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +183,7 @@ def _carry(
             rules = parse_all(options.casts, to_dialect)
             offers = Offers(from_dialect, to_dialect, rules)
             offers.require_matches(schema)
-        if stage.unfinished:
+        if stage.unfinished and not options.resume:
             require_permission(options.permission)
             stage.discard()
         writer = stack.enter_context(closing(stage.open()))
@@ -128,11 +194,19 @@ def _carry(
         writer.require_roles(options.roles.owner, options.roles.grants)
 
         destination = Destination(to_dialect, writer.schema, options.lower)
+        facts = options.facts() | versions() | {"source": str(ends.source)}
+        facts |= {"started": clock.started, "identity": reader.identity(), "moment": stage.moment()}
+        if options.resume:
+            before = _unfinished_facts(writer, ends.target)
+            require_the_same(before, facts, str(ends.target))
+            observe(Note(f"Going on with the run of {before['started']}"))
         adopted = {}
         if not options.permission.recreate:
-            there = _there(writer, options.permission)
+            there, kept = _there(writer, options)
             rows_alone = options.scope == "data"
-            adopted = adopted_in(there, schema, offers, destination, rows_alone=rows_alone)
+            adopted = adopted_in(
+                there, schema, offers, destination, rows_alone=rows_alone, kept=kept
+            )
         if options.scope == "data" and len(adopted) < len(schema.tables):
             absent = [str(t.name) for t in schema.tables if t.name not in adopted]
             raise Refused(
@@ -163,8 +237,12 @@ def _carry(
             ),
         )
         with clock.phase("prepare"), _refusing():
-            gone = make_way(writer, to_dialect, loading.plan, route.ledger, options.permission)
-            loading.create_all(_facts(ends.source, clock))
+            gone: tuple[str, ...] = ()
+            if options.resume:
+                loading.take_up()
+            else:
+                gone = make_way(writer, to_dialect, loading.plan, route.ledger, options.permission)
+                loading.create_all(facts)
         if gone:
             observe(Note(f"Replaced in the target: {', '.join(gone)}"))
         try:
@@ -173,10 +251,11 @@ def _carry(
             else:
                 loading.run()
             hold.check()
+            _require_kept(writer)
+            with clock.phase("finish"):
+                loading.finish()
         except TableferryError as error:
-            raise _with_way_on(error) from error
-        with clock.phase("finish"):
-            loading.finish()
+            raise _with_way_on(_loss_behind(error, writer)) from error
         outcomes = loading.outcomes
         return Outcome(
             status="created" if options.scope == "schema" else status_of(outcomes),
@@ -194,13 +273,32 @@ def _carry(
         )
 
 
-def _there(writer: TargetSession, permission: Permission) -> Schema:
-    """What the target holds, without what an unfinished run has made and will take along."""
+def _unfinished_facts(writer: TargetSession, target: Endpoint) -> dict[str, str]:
+    if not is_unfinished(writer.inspect_target()):
+        raise Refused(
+            f"{target} holds no unfinished run: it has ended, or has not begun.",
+            hint="Compare both sides with --verify, or leave out --resume to begin one.",
+            nothing=True,
+        )
+    return Ledger(writer.schema).facts(writer)
+
+
+def _there(
+    writer: TargetSession, options: MigrationOptions
+) -> tuple[Schema, tuple[TableName, ...]]:
+    """What the target holds, without what an unfinished run has made and will take along, and which
+    of it that run has adopted. Where it goes on, just this."""
     existing = writer.inspect_target()
-    if not (is_unfinished(existing) and permission.replaces):
-        return existing
-    made = set(Ledger(writer.schema).unfinished(writer).made)
-    return replace(existing, tables=tuple(t for t in existing.tables if t.name not in made))
+    if not is_unfinished(existing):
+        return existing, ()
+    left = Ledger(writer.schema).unfinished(writer)
+    if options.resume:
+        tables = [table for table in existing.tables if table.name in left.adopted]
+    elif options.permission.replaces:
+        tables = [table for table in existing.tables if table.name not in left.made]
+    else:
+        return existing, ()
+    return replace(existing, tables=tuple(tables)), left.adopted
 
 
 @contextmanager
@@ -212,13 +310,29 @@ def _refusing() -> Iterator[None]:
         raise Refused(error.message, hint=error.hint, sqlstate=error.sqlstate) from error
 
 
-def _facts(source: Endpoint, clock: Clock) -> Mapping[str, str]:
-    return versions() | {"source": str(source), "started": clock.started}
+def _require_kept(writer: TargetSession) -> None:
+    """Raises DatabaseError where the target's server was away, and commits may be lost: they need
+    not wait for its disk while rows are loaded."""
+    writer.texts("SELECT 'there' AS still")
+    writer.rollback()
+
+
+def _loss_behind(error: TableferryError, writer: TargetSession) -> TableferryError:
+    """What is behind an error where the target's server was away meanwhile."""
+    try:
+        _require_kept(writer)
+    except DatabaseError as lost:
+        return lost if lost.transient else error
+    return error
 
 
 def _with_way_on(error: TableferryError) -> TableferryError:
     """What was written by now is unfinished; say how to go on."""
-    way = "The target holds an unfinished run: --drop-all starts anew, --abort gives it up."
+    way = (
+        "The target holds an unfinished run: --resume goes on with it, --drop-all starts anew, "
+        "--abort gives it up."
+    )
     # A refusal would say that nothing was written.
     kind = RunFailed if isinstance(error, Refused) else type(error)
-    return kind(error.message, hint=f"{error.hint} {way}".strip(), **error.details)
+    details = error.details | {_BEGUN: True}
+    return kind(error.message, hint=f"{error.hint} {way}".strip(), **details)

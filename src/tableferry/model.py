@@ -285,6 +285,25 @@ class KeyRange:
 TablePart: TypeAlias = Range | KeyRange
 
 
+def described(table: TableName, part: TablePart, unit: str) -> str:
+    """The rows that a task reads, for a message; ``unit``: what a Range counts, in the plural.
+
+    >>> described(TableName("main", "t"), Range(1, 60_001, 120_001), "rowids")
+    'table t, rowids 60,001 to 120,000'
+    """
+    counted = unit if isinstance(part, Range) else "keys"
+    match part.lower, part.upper:
+        case None, None:
+            return f"table {table}"
+        case None, int(upper):
+            within = f"up to {upper - 1:,}"
+        case int(lower), None:
+            within = f"from {lower:,} on"
+        case int(lower), int(upper):
+            within = f"{lower:,} to {upper - 1:,}"
+    return f"table {table}, {counted} {within}"
+
+
 @dataclass(frozen=True, slots=True)
 class Spread:
     """How rows are put in buckets by the first column of their key, an integer: 2^``shift``

@@ -226,6 +226,8 @@ class Outcome:
     sample: float | None = None
     # Who did what when, in the order in which it began.
     timeline: tuple[Span, ...] = ()
+    # How often something that had failed was tried again, and then worked.
+    retries: int = 0
 
     @property
     def verified(self) -> bool:

@@ -6,7 +6,7 @@ values. Tables whose plan is not the same as before are loaded anew under the ne
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
 from tableferry.adoption import Adopted, adopt, adopted_target, bare
@@ -141,13 +141,21 @@ def make_plan(schema: Schema, offering: Offers, destination: Destination, known:
 
 
 def adopted_in(
-    there: Schema, schema: Schema, offering: Offers, destination: Destination, *, rows_alone: bool
+    there: Schema,
+    schema: Schema,
+    offering: Offers,
+    destination: Destination,
+    *,
+    rows_alone: bool,
+    kept: Collection[TableName] = frozenset(),
 ) -> dict[TableName, Adopted]:
     """Which tables of ``schema`` the target, of which ``there`` is what counts, has already as an
-    application's own. Raises Refused where one cannot take the rows."""
+    application's own; ``kept`` are some of which that is known. Raises Refused where one cannot
+    take the rows."""
     if not there.tables:
         return {}
-    return adopt(make_plan(schema, offering, destination, Known()), there, ours_too=rows_alone)
+    plan = make_plan(schema, offering, destination, Known())
+    return adopt(plan, there, ours_too=rows_alone, kept=kept)
 
 
 def next_generation(old: Plan, new: Plan) -> Plan:
@@ -158,6 +166,14 @@ def next_generation(old: Plan, new: Plan) -> Plan:
         same = replace(table, generation=before.generation) == before
         tables.append(replace(table, generation=before.generation + (0 if same else 1)))
     return replace(new, tables=tuple(tables))
+
+
+def again(plan: Plan, name: TableName) -> Plan:
+    """The plan with one table under its next generation, for no reason of its own."""
+    tables = (
+        replace(t, generation=t.generation + 1) if t.source.name == name else t for t in plan.tables
+    )
+    return replace(plan, tables=tuple(tables))
 
 
 def _choose(offers: list[tuple[Candidate, ...]], survey: Survey | None) -> list[int]:

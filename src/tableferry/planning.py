@@ -101,7 +101,7 @@ def plan(
                 for t in made.tables
             ),
             seconds=_WHOLE_TO_READ * reading.seconds / options.workers,
-            risks=(*used, *there.risks, *_risks(made, reading.surveys)),
+            risks=(*hold.recovered, *used, *there.risks, *_risks(made, reading.surveys)),
             script=script_of(made, to_dialect.statements, there.schema, options.roles),
             timings=clock.timings(),
             versions=versions(),

@@ -94,8 +94,8 @@ def require_permission(permission: Permission) -> None:
     if not permission.replaces:
         raise Refused(
             "The target holds an unfinished run.",
-            hint="--abort gives it up and puts back what it had set aside; --drop-all does so and "
-            "starts anew.",
+            hint="--resume goes on with it; --abort gives it up and puts back what it had set "
+            "aside; --drop-all does so and starts anew.",
         )
 
 

@@ -13,7 +13,17 @@ from rich.console import Console
 from rich.progress import BarColumn, TaskID, TextColumn
 from rich.progress import Progress as Bars
 
-from tableferry.events import Event, Note, Observer, Phase, PhaseBegins, PhaseEnds, Progress
+from tableferry.events import (
+    Event,
+    Note,
+    Observer,
+    Phase,
+    PhaseBegins,
+    PhaseEnds,
+    Progress,
+    Retried,
+)
+from tableferry.interrupts import undone
 from tableferry.log import Entries, Entry
 from tableferry.model import TableName
 from tableferry.spelling import visible
@@ -111,7 +121,7 @@ def _shown(console: Console, *, wanted: bool, notes: bool) -> Iterator[Observer]
     if not wanted:
         yield lambda event: _print_note(console, event) if notes else None
     elif console.is_terminal:
-        with _Display(console) as display:
+        with _Display(console) as display, undone(display.stop):
             yield display.take
     else:
         yield _Lines(console).take
@@ -146,7 +156,7 @@ def _ending(entry: Entry) -> str:
 
 
 def _print_note(console: Console, event: Event) -> None:
-    if isinstance(event, Note):
+    if isinstance(event, Note | Retried):
         console.print(event.text, style="yellow", markup=False, highlight=False, soft_wrap=True)
 
 
@@ -203,6 +213,9 @@ class _Display:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    def stop(self) -> None:
         self._bars.stop()
 
     def take(self, event: Event) -> None:

@@ -89,7 +89,7 @@ def repair(
             first = look(held, (mine, theirs), chosen, found, watched)
         works = _works(ends, first)
         outcomes = dict(first.outcomes)
-        warnings = (*unseen, *checked.warnings)
+        warnings = (*hold.recovered, *unseen, *checked.warnings)
         if works and not _allowed(to_dialect, target, works, consent):
             warnings += ("Nothing was repaired: the question was not answered with yes.",)
         else:

@@ -39,6 +39,7 @@ def of_outcome(outcome: Outcome) -> dict[str, Any]:
         "source": outcome.source,
         "target": outcome.target,
         "workers": outcome.workers,
+        "retries": outcome.retries,
         "timings": _seconds(outcome.timings),
         "tables": [_table(table) for table in outcome.tables],
         "left_behind": [asdict(item) for item in outcome.left_behind],

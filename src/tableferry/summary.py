@@ -55,6 +55,9 @@ def show(outcome: Outcome, console: Console, *, verbose: bool = False) -> None:
         _say(console, line, "yellow")
     for warning in outcome.warnings:
         _say(console, warning, "yellow")
+    if outcome.retries:
+        times = "once" if outcome.retries == 1 else f"{outcome.retries:,} times"
+        _say(console, f"What had failed was tried again {times}.", "yellow")
     _say(console, _verdict(outcome), "bold green" if outcome.fine else "bold red")
 
 

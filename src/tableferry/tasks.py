@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import AbstractContextManager, closing, contextmanager
 from dataclasses import dataclass, replace
 from typing import TypeAlias, TypeVar
 
@@ -29,6 +29,7 @@ from tableferry.dialects.base import (
 )
 from tableferry.digest import (
     BucketedDigest,
+    Digest,
     HashedRows,
     Positions,
     digest_batch,
@@ -42,7 +43,7 @@ from tableferry.events import Progress
 from tableferry.executors import emit
 from tableferry.jobs import Access
 from tableferry.kinds import NAMED_NUMBERS, Mask, arrow_type, holds_named
-from tableferry.ledger import Ledger
+from tableferry.ledger import Ledger, Mark
 from tableferry.model import (
     MAX_EXAMPLES,
     Kind,
@@ -124,6 +125,8 @@ class Part:
     misfits: tuple[Misfit, ...] = ()
     # Of the whole table, where it was counted along with its only range.
     count: int | None = None
+    # Whether an earlier run has copied other rows than stand there by now.
+    changed: bool = False
 
     @property
     def rows(self) -> int:
@@ -152,11 +155,17 @@ class CopyRange:
     apart: bool = False
     # Whether the source's table is counted too.
     counted: bool = False
+    # What the range was when it was copied, where an earlier run has done so.
+    recorded: Digest | None = None
 
 
 def copy_range(job: CopyRange) -> Part:
     """Copies a range and its ledger line in one transaction; digests what was read. What is written
-    apart gets its line when it is gathered."""
+    apart gets its line when it is gathered.
+
+    Where the line is there, the rows are, and nothing is written: they are read, so that they can
+    be compared.
+    """
     started = time.perf_counter()
     pair, part, ledger = job.pair, job.part, job.ledger
     digest = BucketedDigest.empty()
@@ -169,7 +178,7 @@ def copy_range(job: CopyRange) -> Part:
     speller = Speller(job.target, pair.target)
     with session_for(job.source) as source, loader_for(job.target) as target:
 
-        def digested() -> Iterator[Batch]:
+        def digested() -> Generator[Batch]:
             nonlocal digest, size
             for batch in read_as_spelled(source, pair.source, part, speller):
                 digest += digest_batch(batch.columns, pair.source.key)
@@ -183,12 +192,17 @@ def copy_range(job: CopyRange) -> Part:
 
         table, columns = pair.target.table, pair.target.columns
         place = ""
-        if job.apart:
-            place = _gatherer(target).write_apart(table, columns, digested())
-        else:
-            ledger.claim(target, table, pair.generation, part)
-            target.ingest(table, columns, digested())
-            ledger.record(target, table, part, digest.digest)
+        arrived = job.recorded is not None
+        # Where an error ends the writing, the reading ends while what is read from is open.
+        with closing(digested()) as rows:
+            if not arrived and job.apart:
+                place = _gatherer(target).write_apart(table, columns, rows)
+            elif not arrived and ledger.claim(target, table, pair.generation, part):
+                target.ingest(table, columns, rows)
+                ledger.record(target, table, part, digest.digest)
+            else:
+                for _ in rows:
+                    pass
         if job.rejects is not None:
             job.rejects.set_aside(pair, part, rejects)
         target.commit()
@@ -204,6 +218,7 @@ def copy_range(job: CopyRange) -> Part:
         place=place,
         named=frozenset(named),
         count=count,
+        changed=job.recorded not in (None, digest.digest),
     )
 
 
@@ -242,10 +257,11 @@ def gather_range(job: GatherRange) -> float:
     with loader_for(job.target) as target:
         gatherer = _gatherer(target)
         with gatherer.gathering(job.written.place):
-            job.ledger.claim(target, table, job.pair.generation, job.part)
-            gatherer.gather(table, job.pair.target.columns)
-            job.ledger.record(target, table, job.part, job.written.digest.digest)
-            target.commit()
+            # Where the line is there, an answer was lost, not the rows.
+            if job.ledger.claim(target, table, job.pair.generation, job.part):
+                gatherer.gather(table, job.pair.target.columns)
+                job.ledger.record(target, table, job.part, job.written.digest.digest)
+                target.commit()
     return time.perf_counter() - started
 
 
@@ -389,6 +405,8 @@ class RunStatements:
     what: str
     # What they make, for the record.
     makes: str = ""
+    # Where they may run once only.
+    mark: Mark | None = None
 
 
 def run_statements(job: RunStatements) -> float:
@@ -396,12 +414,13 @@ def run_statements(job: RunStatements) -> float:
     started = time.perf_counter()
     with loader_for(job.target) as target:
         try:
-            target.execute(*job.statements)
+            if job.mark is None or job.mark.set(target):
+                target.execute(*job.statements)
+                target.commit()
         except DatabaseError as error:
             raise DatabaseError(
-                f"{job.what}: {error.message}", hint=error.hint, sqlstate=error.sqlstate
+                f"{job.what}: {error.message}", hint=error.hint, **error.details
             ) from error
-        target.commit()
     return time.perf_counter() - started
 
 

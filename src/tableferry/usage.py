@@ -78,14 +78,12 @@ What is shown:
   --version          show the version
 
 Exit codes: 0 all verified, 1 differences or rejected rows, 2 bad usage or configuration,
-3 refused before anything was written, 4 failed on the way, 130 interrupted.
+3 refused before anything was written, 4 failed on the way, 130 interrupted. After one of
+the last two, the same command with --resume goes on.
 """
 
 _OPTIONS = frozenset(re.findall(r"--[a-z-]+", USAGE))
 _TAKE_VALUES = frozenset(re.findall(r"(--[a-z-]+) [A-Z]+", USAGE))
-_NOT_YET = {
-    "--resume": "--resume is not there yet; an unfinished run starts anew with --drop-all.",
-}
 _SEE = "See: migrate help"
 _MISFITS = ("widen", "stop", "reject")
 _VIOLATIONS = ("report", "stop", "reject")
@@ -111,6 +109,7 @@ class Arguments:
     lower: bool = False
     scope: Scope = "all"
     abort: bool = False
+    resume: bool = False
     sql: bool = False
     owner: str = ""
     grants: tuple[str, ...] = ()
@@ -130,7 +129,7 @@ class Arguments:
 
 
 def parse(argv: Sequence[str]) -> Arguments:
-    """Raises UsageError for what cannot be understood, or is not there yet."""
+    """Raises UsageError for what cannot be understood."""
     if not argv or "-h" in argv or "--help" in argv:
         return Arguments("help")
     _require_full_names(argv)
@@ -152,9 +151,6 @@ def _help(topic: str | None) -> Arguments:
 
 
 def _run(given: dict[str, Any], argv: Sequence[str]) -> Arguments:
-    for name, sentence in _NOT_YET.items():
-        if given[name]:
-            raise UsageError(sentence, hint=_SEE)
     if given["--rejects"]:
         for other in ("--verify", "--drop-all", "--recreate"):
             if given[other]:
@@ -167,6 +163,12 @@ def _run(given: dict[str, Any], argv: Sequence[str]) -> Arguments:
         raise UsageError("--repair needs every row: it does not go with --sample.")
     if given["--verify"] and (given["--drop-all"] or given["--recreate"]):
         raise UsageError("--verify writes nothing: it does not go with --drop-all or --recreate.")
+    if given["--resume"]:
+        for other in ("--verify", "--abort", "--drop-all", "--recreate", "--rejects"):
+            if given[other]:
+                raise UsageError(f"--resume and {other} do not go together.", hint=_SEE)
+        if given["plan"]:
+            raise UsageError("A plan and --resume do not go together.", hint=_SEE)
     _require_one_purpose(given)
     for other in ("--verbose", "--progress"):
         if given["--quiet"] and given[other]:
@@ -189,6 +191,7 @@ def _run(given: dict[str, Any], argv: Sequence[str]) -> Arguments:
         ),
         scope="data" if given["--data-only"] else "schema" if given["--schema-only"] else "all",
         abort=given["--abort"],
+        resume=given["--resume"],
         sql=given["--sql"],
         lower=_one_of("--names", given["--names"], _NAMES) == "lower",
         owner=given["--owner"] or "",

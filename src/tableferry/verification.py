@@ -18,6 +18,7 @@ from tableferry.events import Observer
 from tableferry.model import Schema, Table, TableName
 from tableferry.outcomes import MAX_LISTED, Difference, Outcome, TableOutcome
 from tableferry.pairing import Ends, table_like
+from tableferry.retrying import Counting
 from tableferry.running import (
     Clock,
     default_workers,
@@ -48,7 +49,8 @@ def verify(
     source: Endpoint, target: Endpoint, options: VerificationOptions, observe: Observer
 ) -> Outcome:
     """Compares every chosen table of the source with the target's of the same name."""
-    clock = Clock(observe)
+    told = Counting(observe)
+    clock = Clock(told)
     with ExitStack() as stack:
         dialects = dialect_of(source), dialect_of(target)
         holds = [
@@ -67,7 +69,7 @@ def verify(
             found = theirs.inspect_target()
             checked = check_schema(ends, (chosen.everything, found), theirs, options.selection)
         with clock.phase("verify"):
-            looked = look(ends, (mine, theirs), chosen, found, Watched(options, observe, clock))
+            looked = look(ends, (mine, theirs), chosen, found, Watched(options, told, clock))
         for hold in holds:
             hold.check()
         tables = tuple(looked.outcomes.values())
@@ -78,13 +80,14 @@ def verify(
             target=str(target),
             tables=tables,
             drift=checked.drift,
-            warnings=checked.warnings,
+            warnings=(*(said for hold in holds for said in hold.recovered), *checked.warnings),
             timings=clock.timings(),
             versions=versions(),
             started=clock.started,
             workers=options.workers,
             sample=options.sample,
             timeline=clock.timeline(),
+            retries=told.retries,
         )
 
 

@@ -191,6 +191,28 @@ def test_a_run_that_failed_by_itself(owned: Owned, tmp_path: Path, table: str) -
     ferried(source, owned)
 
 
+def test_a_table_that_stays_for_the_sake_of_another(owned: Owned, tmp_path: Path) -> None:
+    """It is just what the plan would create, and a foreign key that was set aside refers to it."""
+    owned.run(
+        "CREATE TABLE parents (id bigint PRIMARY KEY);"
+        "CREATE TABLE children (id integer PRIMARY KEY, parent bigint REFERENCES parents);"
+    )
+    source = sqlite_file(
+        tmp_path / "source.db",
+        "CREATE TABLE parents (id INTEGER PRIMARY KEY);"
+        "CREATE TABLE children (id INTEGER PRIMARY KEY, parent INTEGER REFERENCES parents);"
+        "CREATE TABLE other (v INTEGER); INSERT INTO other VALUES ('x');"
+        "INSERT INTO parents VALUES (1); INSERT INTO children VALUES (2, 1);",
+    )
+    before = definitions(owned)
+    assert ferry(source, owned, "--misfit", "stop").code == 4
+
+    ferried(source, owned, "--drop-all", "--exclude", "other")
+
+    assert definitions(owned) == before
+    assert contents(owned) == {"children": [("(2,1)",)], "parents": [("(1)",)]}
+
+
 def test_nothing_to_give_up(owned: Owned, tmp_path: Path) -> None:
     owned.run("CREATE TABLE own AS SELECT 1 AS x")
     source = sqlite_file(tmp_path / "source.db", "CREATE TABLE t (x TEXT)")

@@ -274,7 +274,7 @@ def test_source_and_target_the_same(
         (["--report", "/no/such/folder/report.html"], ["/no/such/folder"]),
         (["--verify", "--drop-all"], ["--verify", "--drop-all"]),
         (["--quiet", "--verbose"], ["--quiet", "--verbose"]),
-        (["--resume"], ["--resume", "not there yet"]),
+        (["--resume", "--verify"], ["--resume", "--verify"]),
         (["--cast", "a=b"], ["a=b"]),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else None,
@@ -449,7 +449,9 @@ def test_a_server_that_ends_the_sessions(running: Running) -> None:
         "AND datname = current_database()"
     )
 
-    run = running.ended(seconds=10)
+    run = running.ended(seconds=60)
 
-    assert_said(run, 4, running.target.name)
+    assert run.code == 0, run.err
+    assert "Trying again in" in run.err
+    assert "Traceback" not in run.err
     running.nothing_is_left(seconds=5)

@@ -8,7 +8,7 @@ from contextlib import suppress
 from functools import partial
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from tableferry import kinds
@@ -378,6 +378,7 @@ SOUP = st.lists(
 
 @settings(max_examples=500)
 @given(SOUP | st.text(string.printable, max_size=40))
+@example("ARRAY[ ( ] )")
 def test_any_text_goes_over_or_is_refused(text: str) -> None:
     for made in (POSTGRESQL, SQLITE):
         for translate in (

@@ -38,6 +38,7 @@ ACCEPTED: dict[str, Arguments] = {
     "--data-only": replace(RUN, scope="data"),
     "--schema-only": replace(RUN, scope="schema"),
     "--abort": replace(RUN, abort=True),
+    "--resume": replace(RUN, resume=True),
     "--force": replace(RUN, force=True),
     "--workers 3": replace(RUN, workers=3),
     "--max-differences 3": replace(RUN, listed=3),
@@ -54,7 +55,6 @@ ACCEPTED: dict[str, Arguments] = {
     "--help": Arguments("help"),
     "--version": Arguments("version"),
 }
-NOT_YET = ("--resume",)
 OF_A_PLAN = ("--sql",)
 TAKE_A_VALUE = sorted(set(re.findall(r"(--[a-z-]+) [A-Z]+", USAGE)))
 
@@ -74,17 +74,15 @@ def test_accepted(flags: str, expected: Arguments) -> None:
         assert parse([flags]) == expected
 
 
-@pytest.mark.parametrize("flag", NOT_YET)
-def test_what_is_not_there_yet_says_so(flag: str) -> None:
-    error = refused(f"database {flag}")
-    assert error.message.startswith(f"{flag} is not there yet")
-    assert error.hint == "See: migrate help"
+@pytest.mark.parametrize("other", ["--verify", "--abort", "--drop-all", "--recreate"])
+def test_going_on_is_nothing_else(other: str) -> None:
+    assert refused(f"database --resume {other}").message.endswith("do not go together.")
 
 
 def test_every_flag_of_the_text_is_tested_here() -> None:
     shown = set(re.findall(r"--[a-z-]+", USAGE))
     tested = {flag for flags in ACCEPTED for flag in re.findall(r"--[a-z-]+", flags)}
-    assert shown == tested | {*NOT_YET, *OF_A_PLAN}
+    assert shown == tested | {*OF_A_PLAN}
 
 
 def test_defaults_are_those_of_the_text() -> None:

@@ -402,6 +402,11 @@ class Stage(ABC):
     def publish(self) -> None:
         """Everything is verified, and no session open: from here on it is the target."""
 
+    def moment(self) -> str:
+        """What tells whether that has changed which was there already and stays; "" where a run
+        leaves it in its place."""
+        return ""
+
     def withheld(self) -> str:
         """A sentence on where that stands which was written and is not published; "" where it is
         the target itself."""
@@ -412,6 +417,8 @@ class Hold(ABC):
     """Keeps one side at one moment while sessions of other processes read it."""
 
     endpoint: Endpoint
+    # Sentences on what the database has brought in order by itself when it was opened.
+    recovered: tuple[str, ...] = ()
 
     @abstractmethod
     def check(self) -> None:
@@ -465,7 +472,8 @@ class Statements(Protocol):
     def add_foreign_key(self, table: TableName, key: ForeignKey) -> Script:
         """Unproven at first, so that orphans do not undo it."""
 
-    def drop_foreign_key(self, table: TableName, key: ForeignKey) -> Script: ...
+    def drop_foreign_key(self, table: TableName, key: ForeignKey) -> Script:
+        """Where it is there."""
 
     def validate_foreign_key(self, table: TableName, key: ForeignKey) -> Script: ...
 

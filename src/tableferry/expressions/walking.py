@@ -15,6 +15,7 @@ from tableferry.sql import quote
 
 _MAX_DEPTH = 100
 _QUERIES = ("SELECT", "WITH", "VALUES")
+_CLOSING = {"(": ")", "[": "]"}
 _JOINS = frozenset({"JOIN", "LEFT", "RIGHT", "FULL", "INNER", "CROSS", "NATURAL", "OUTER"})
 # What a FROM clause ends with.
 _CLAUSES = frozenset(
@@ -257,8 +258,8 @@ class Walker(Reader):
     # ---- expressions ----------------------------------------------------------------------------
 
     def _items(self) -> None:
-        """Everything up to a closing parenthesis or the end."""
-        while self.next.kind != "end" and self.next.word != ")":
+        """Everything up to a closing parenthesis or bracket, or the end."""
+        while self.next.kind != "end" and self.next.word not in (")", "]"):
             self._step()
 
     def _take(self) -> Token:
@@ -268,9 +269,11 @@ class Walker(Reader):
 
     def _step(self) -> None:
         token = self.next
-        if token.word == "(":
+        if token.word in _CLOSING:
             self._take()
-            self._group()
+            self._group(_CLOSING[token.word])
+        elif token.word == "]":
+            raise self.unexpected()
         elif token.kind in ("word", "loose", "quoted"):
             if not self.special(token):
                 self._named()
@@ -278,15 +281,15 @@ class Walker(Reader):
             if not self.special(token):
                 self._take()
 
-    def _group(self) -> None:
+    def _group(self, closing: str = ")") -> None:
         self._enter()
         around, self._in_query = self._in_query, False
         if self.next.word in _QUERIES:
             self._query()
         else:
             self._items()
-        self.expect(")")
-        self._last = [*self._last[1:], ")"]
+        self.expect(closing)
+        self._last = [*self._last[1:], closing]
         self._in_query = around
         self._depth -= 1
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, closing, contextmanager
 
@@ -32,9 +33,11 @@ from tableferry.dialects.postgresql.types import (
     takes,
     type_for,
 )
-from tableferry.errors import Refused, UsageError
+from tableferry.errors import DatabaseError, Refused, UsageError
 from tableferry.model import Candidate, Column, Kind, ReadColumn, TableName
 from tableferry.rejects import Stored
+
+_LOCK_NOT_AVAILABLE = "55P03"
 
 
 class InPlace(Stage):
@@ -68,7 +71,13 @@ class PostgresDialect(Dialect):
 
     def size_hint(self, endpoint: Endpoint) -> int:
         with closing(PostgresSession(endpoint)) as session:
-            return session.size()
+            try:
+                return session.size()
+            except DatabaseError as error:
+                if error.sqlstate != _LOCK_NOT_AVAILABLE:
+                    raise
+                # Whoever holds the source still waits for longer, and says for whom.
+                return sys.maxsize
 
     def candidates(self, column: Column) -> tuple[Candidate, ...]:
         return candidates(column.declared)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any
@@ -17,6 +18,7 @@ from tableferry.addresses import PostgresServer
 from tableferry.dialects.base import Endpoint, Writer
 from tableferry.dialects.postgresql.ddl import literal
 from tableferry.errors import DatabaseError, Refused, TableferryError
+from tableferry.interrupts import cancelling
 from tableferry.processes import role
 from tableferry.redaction import redact
 from tableferry.sql import quote
@@ -32,10 +34,25 @@ _SETTINGS = {
     "bytea_output": "hex",
     "standard_conforming_strings": "on",
     "row_security": "off",
+    # What an administrator has set for people at a prompt ends no run, as it ends no pg_dump.
+    "statement_timeout": "0",
+    "lock_timeout": "0",
     "idle_in_transaction_session_timeout": "0",
     # Compiling takes longer than it saves in statements as plain as ours.
     "jit": "off",
 }
+
+# The same where the server knows them: from PostgreSQL 14 and 17 on.
+_LATER_SETTINGS = {"idle_session_timeout": "0", "transaction_timeout": "0"}
+
+# Milliseconds after which a statement under way notices that whoever sent it is gone.
+_CLIENT_CHECK = 500
+# A server that cannot watch its clients refuses any value but 0 (section 20.3.1 of versions 14 and
+# 15, "client_connection_check_interval").
+_WATCHES_CLIENTS = (
+    "current_setting('server_version_num')::int >= CASE WHEN version() ~* 'linux' THEN 140000 "
+    "WHEN version() ~* 'darwin|apple|bsd|illumos|solaris' THEN 150000 ELSE 2147483647 END"
+)
 
 # How long a session of a snapshot waits for a lock. Who asks for a table to himself waits for the
 # holder of the snapshot, and everybody after him for him: without an end to it all would wait.
@@ -48,18 +65,19 @@ _LOAD_SETTINGS = {
     "synchronous_commit": "off",
     "maintenance_work_mem": "256MB",
 }
-# Milliseconds after which a statement under way notices that its worker is gone.
-_CLIENT_CHECK = 1_000
 
 # Of one query, which the server parses as a whole.
 _MOST_STATEMENTS = 500
 
 _REFUSALS = {
+    "23502": "The target takes no NULL there. If the source's schema says the same, the source is "
+    "damaged; in SQLite, PRAGMA integrity_check tells.",
     "28P01": "Check the password: the Password key, TABLEFERRY_POSTGRES_PASSWORD or .pgpass.",
     "28000": "Check the user, and what the server's pg_hba.conf lets it do.",
     "3D000": "Create the database first (createdb), or correct its name in the URL.",
     "42501": "Grant this role what it needs, or connect as the owner.",
     "55P03": "Another session waits to have this table to itself; let it end, then run again.",
+    "57P03": "The server is starting or ending; wait until it answers, then run again.",
     "53200": "Too many tables at once for the server's max_locks_per_transaction; raise it.",
     "53300": "The server has no connection left; stop other clients or lower --workers.",
 }
@@ -94,7 +112,7 @@ def connect(endpoint: Endpoint) -> adbc_driver_postgresql.dbapi.Connection:
     with errors(endpoint, connecting=True):
         connection = _connected(url_of(endpoint))
         try:
-            run(connection, set_all(settings_of(endpoint)))
+            run(connection, opening(endpoint))
             connection.commit()
         except BaseException:
             connection.close()
@@ -108,10 +126,29 @@ def _connected(url: str) -> adbc_driver_postgresql.dbapi.Connection:
         # Where all connections of that URL are closed by now, or the server lets no other in,
         # connecting anew is what brings one, or says why not.
         with suppress(adbc_driver_manager.Error):
-            return known.adbc_clone()
+            clone = known.adbc_clone()
+            cancelling(clone.adbc_cancel)
+            return clone
     connection = adbc_driver_postgresql.dbapi.connect(url)
     _opened[url] = connection
+    cancelling(connection.adbc_cancel)
     return connection
+
+
+def opening(endpoint: Endpoint) -> str:
+    """The statement that every session of an endpoint begins with."""
+    later = (
+        f"CASE WHEN current_setting({literal(name)}, true) IS NOT NULL THEN {_set(name, value)} END"
+        for name, value in _LATER_SETTINGS.items()
+    )
+    watched = _set("client_connection_check_interval", str(_CLIENT_CHECK))
+    return ", ".join(
+        (
+            set_all(_settings_of(endpoint)),
+            *later,
+            f"CASE WHEN {_WATCHES_CLIENTS} THEN {watched} END",
+        )
+    )
 
 
 def url_of(endpoint: Endpoint) -> str:
@@ -127,8 +164,7 @@ def _session_name(endpoint: Endpoint) -> str:
     return f"tableferry {endpoint.run} {role()}" if endpoint.run else "tableferry"
 
 
-def settings_of(endpoint: Endpoint) -> dict[str, str]:
-    """What every session of an endpoint sets first."""
+def _settings_of(endpoint: Endpoint) -> dict[str, str]:
     address = address_of(endpoint)
     settings = dict(_SETTINGS, application_name=_session_name(endpoint))
     if address.schema:
@@ -142,19 +178,15 @@ def prepare_load(writer: Writer) -> None:
     """See Writer.prepare_load()."""
     writer.execute(set_all(_LOAD_SETTINGS))
     writer.commit()
-    try:
-        # A server whose platform cannot watch its clients refuses any value but 0.
-        writer.execute(f"SET client_connection_check_interval = {_CLIENT_CHECK}")
-        writer.commit()
-    except DatabaseError:
-        writer.rollback()
 
 
 def set_all(settings: Mapping[str, str], *, local: bool = False) -> str:
     """One statement that sets them all, for the session or for this transaction alone."""
-    scope = "true" if local else "false"
-    calls = (f"set_config({literal(k)}, {literal(v)}, {scope})" for k, v in settings.items())
-    return f"SELECT {', '.join(calls)}"
+    return f"SELECT {', '.join(_set(k, v, local=local) for k, v in settings.items())}"
+
+
+def _set(name: str, value: str, *, local: bool = False) -> str:
+    return f"set_config({literal(name)}, {literal(value)}, {str(local).lower()})"
 
 
 def scripts(statements: Sequence[str]) -> Iterator[str]:
@@ -209,10 +241,42 @@ def translated(
     text = redact(_words(str(error)), address.secrets)
     if connecting:
         state = state or _state_of_login(text)
-        hint = _REFUSALS.get(state) or _hint_of_tls(text) or _UNREACHABLE
-        return Refused(f"{endpoint} cannot be reached: {text}", hint=hint, sqlstate=state)
+        tls = _hint_of_tls(text)
+        return Refused(
+            f"{endpoint} cannot be reached: {text}",
+            hint=_REFUSALS.get(state) or tls or _UNREACHABLE,
+            sqlstate=state,
+            transient=passes(state, text) or not (state or tls),
+        )
     place = f"{endpoint}, {what}" if what else str(endpoint)
-    return DatabaseError(f"{place}: {text}", hint=_REFUSALS.get(state, ""), sqlstate=state)
+    return DatabaseError(
+        f"{place}: {text}",
+        hint=_REFUSALS.get(state, ""),
+        sqlstate=state,
+        transient=passes(state, text),
+    )
+
+
+# What an error of these classes or codes says may be over in a moment (appendix A): a connection
+# that was lost, a server that ends, starts or has crashed, a deadlock or serialisation failure, no
+# connection left, a lock that was not to be had.
+_PASSING = ("08", "57P01", "57P02", "57P03", "40001", "40P01", "53300", "55P03")
+# What libpq and its drivers say of a lost connection, for which there is no code.
+_LOST = re.compile(
+    r"server closed the connection|connection (?:to server|is (?:closed|lost)|not open|reset|"
+    r"refused|timed out|already closed|pointer is NULL)|no connection to the server|"
+    r"terminating connection|could not (?:receive|send) data|consuming input failed|"
+    r"Broken pipe|SSL SYSCALL|SSL connection has been closed|"
+    r"the database system is|timeout expired",
+    re.IGNORECASE,
+)
+
+
+def passes(state: str, text: str) -> bool:
+    """Whether what an error says may be over in a moment."""
+    if state:
+        return state.startswith(_PASSING)
+    return _LOST.search(text) is not None
 
 
 def _hint_of_tls(text: str) -> str:
@@ -239,4 +303,6 @@ def _state_of_login(text: str) -> str:
         return "28000"
     if "too many" in text or "remaining connection slots" in text:
         return "53300"
+    if "the database system is" in text:
+        return "57P03"
     return ""

@@ -121,7 +121,7 @@ def add_foreign_key(table: TableName, key: ForeignKey) -> Script:
 
 
 def drop_foreign_key(table: TableName, key: ForeignKey) -> Script:
-    return (f"ALTER TABLE {qualified(table)} DROP CONSTRAINT {quote(key.name)}",)
+    return (f"ALTER TABLE {qualified(table)} DROP CONSTRAINT IF EXISTS {quote(key.name)}",)
 
 
 def validate_foreign_key(table: TableName, key: ForeignKey) -> Script:

@@ -67,6 +67,7 @@ from tableferry.errors import (
     TableferryError,
     UsageError,
 )
+from tableferry.interrupts import taking_time
 
 ROLE = "postgres"
 DATABASE = "postgres"
@@ -154,7 +155,9 @@ class EmbeddedServer:
         with _locked(self._place.lock):
             os.close(users)
             if not _in_use(self._place):
-                _shut_down(self._place)
+                # It writes what it has in memory: as long as that takes.
+                with taking_time(f"The PostgreSQL in {self.directory} is being stopped."):
+                    _shut_down(self._place)
 
 
 def start(directory: Path, settings: Mapping[str, str] | None = None) -> EmbeddedServer:

@@ -17,7 +17,7 @@ from tableferry.dialects.postgresql.connection import address_of
 from tableferry.dialects.postgresql.ddl import rows_of
 from tableferry.dialects.postgresql.scope import covered
 from tableferry.dialects.postgresql.session import PostgresSession
-from tableferry.errors import DatabaseError, Refused
+from tableferry.errors import DatabaseError, Refused, SourceChanged
 from tableferry.model import TableName
 from tableferry.sql import qualified
 
@@ -93,8 +93,13 @@ class ExportedSnapshot(Hold):
         self._session.close()
 
     def check(self) -> None:
-        # Raises DatabaseError where the session, and so the snapshot, was lost.
-        self._session.rows("SELECT 1 AS alive")
+        try:
+            self._session.rows("SELECT 1 AS alive")
+        except DatabaseError as error:
+            raise SourceChanged(
+                f"The session that held the source still was lost: {error.message}",
+                hint="Run again once the server stays up.",
+            ) from error
 
     def _locked_snapshot(self) -> str:
         self._begin()

@@ -20,6 +20,7 @@ from tableferry.dialects.postgresql import wire
 from tableferry.dialects.postgresql.sending import encoded, stage_definition, stage_values
 from tableferry.dialects.postgresql.values import storing
 from tableferry.errors import DatabaseError
+from tableferry.interrupts import cancelling
 from tableferry.model import ReadColumn, TableName
 from tableferry.sql import qualified, quote
 
@@ -42,8 +43,9 @@ class PostgresLoader(Loader):
                 # would take a round trip for it.
                 autocommit=True,
             )
+        cancelling(self._connection.cancel_safe)
         try:
-            self.execute(postgres.set_all(postgres.settings_of(endpoint)))
+            self.execute(postgres.opening(endpoint))
             self.commit()
         except BaseException:
             self._connection.close()

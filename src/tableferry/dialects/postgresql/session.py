@@ -26,7 +26,7 @@ from tableferry.dialects.postgresql.values import (
     reading,
     text_of,
 )
-from tableferry.errors import DatabaseError, MisfitFound, Refused
+from tableferry.errors import DatabaseError, MisfitFound, Refused, SourceChanged
 from tableferry.model import (
     Expression,
     KeyRange,
@@ -39,6 +39,7 @@ from tableferry.model import (
     Table,
     TableName,
     TablePart,
+    described,
     ranges_at,
 )
 from tableferry.packing import MOST_ROW_BYTES
@@ -80,7 +81,16 @@ class PostgresSession(TargetSession, Surveyor):
             return
         # All sessions of a run see the moment that the holding session exported (section 9.28.5).
         self.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
-        self.execute(f"SET TRANSACTION SNAPSHOT {literal(self._endpoint.snapshot)}")
+        try:
+            self.execute(f"SET TRANSACTION SNAPSHOT {literal(self._endpoint.snapshot)}")
+        except DatabaseError as error:
+            if error.transient:
+                raise
+            raise SourceChanged(
+                f"{self._endpoint}: the session that held the source still was lost, and with it "
+                "the moment that all sessions share.",
+                hint="Run again once the server stays up.",
+            ) from error
 
     @property
     def schema(self) -> str:
@@ -111,7 +121,10 @@ class PostgresSession(TargetSession, Surveyor):
             return postgres.rows(self._connection, query)
 
     def size(self) -> int:
-        """Bytes of all tables that users have made."""
+        """Bytes of all tables that users have made. Raises DatabaseError (55P03) where another
+        session keeps one to itself."""
+        # The size of a table is told to who has a lock on it.
+        self.execute("SET LOCAL lock_timeout = '1s'")
         found = self.rows(
             "SELECT coalesce(sum(pg_table_size(c.oid)), 0)::int8 AS size FROM pg_class c "
             "JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.relkind IN ('r', 'm') "
@@ -394,7 +407,7 @@ class PostgresSession(TargetSession, Surveyor):
         self, scan: Scan, part: TablePart, readings: Sequence[Reading]
     ) -> Iterator[pa.RecordBatch]:
         """The rows of a part, batch by batch, each column as its reading expects it."""
-        what = f"table {scan.table}"
+        what = described(scan.table, part, "pages")
         values = ", ".join(r.expression for r in readings)
         query = f"SELECT {values} FROM {self._rows_of(scan.table)} AS t{_where(scan, part)}"
         with self._connection.cursor() as cursor:

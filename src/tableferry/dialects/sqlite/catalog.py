@@ -9,11 +9,12 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import adbc_driver_sqlite.dbapi
 
-from tableferry.dialects.sqlite.connection import rows
+from tableferry.dialects.sqlite.connection import errors, rows
 from tableferry.dialects.sqlite.definitions import (
     TableDefinition,
     index_definition,
@@ -132,14 +133,15 @@ class _Catalog:
         return int(row[0]) if row is not None and row[0] is not None else 0
 
 
-def inspect(connection: adbc_driver_sqlite.dbapi.Connection) -> Schema:
-    """Every ordinary table of the file, and what cannot be carried."""
+def inspect(connection: adbc_driver_sqlite.dbapi.Connection, path: Path) -> Schema:
+    """Every ordinary table of the file at ``path``, and what cannot be carried."""
     catalog = _Catalog(connection)
     left: list[LeftBehind] = []
     tables = []
     for name, kind, without_rowid in catalog.tables:
         if kind == "table":
-            tables.append(_table(catalog, name, bool(without_rowid), left))
+            with errors(path, f"table {name}"):
+                tables.append(_table(catalog, name, bool(without_rowid), left))
         elif kind in _STRANGER_KINDS:
             left.append(LeftBehind(f"{kind} table", name, name, _STRANGER_KINDS[kind]))
     views = []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,6 +15,7 @@ import adbc_driver_manager
 import adbc_driver_sqlite.dbapi
 import pyarrow as pa
 
+from tableferry.dialects.sqlite.leftovers import has_hot_journal, has_wal
 from tableferry.errors import DatabaseError, Refused, TableferryError
 from tableferry.sql import constant
 
@@ -115,28 +117,19 @@ def tidy(path: Path) -> None:
     """Lets SQLite remove the empty files of WAL mode that readers have made, and cannot remove
     ("WAL-mode File Format", section 2): the last connection does that where it might have
     written."""
-    if not (os.access(path, os.W_OK) and os.access(path.parent, os.W_OK)) or _has_wal(path):
+    if not (os.access(path, os.W_OK) and os.access(path.parent, os.W_OK)) or has_wal(path):
         return
     statements = ("PRAGMA trusted_schema = OFF", "PRAGMA query_only = ON")
     _opened(path, "rw", (*statements, "SELECT count(*) FROM sqlite_schema")).close()
-
-
-def wal_of(path: Path) -> Path:
-    return path.with_name(path.name + "-wal")
 
 
 def is_read_unlocked(path: Path) -> bool:
     """Whether SQLite is told that nothing changes the file, so that it neither locks nor looks.
 
     A file in WAL mode cannot be opened where its -shm may not be created. Without a -wal there is
-    nothing that "immutable" would overlook.
+    nothing that "immutable" would overlook, unless there is a hot journal.
     """
-    return not os.access(path.parent, os.W_OK) and not _has_wal(path)
-
-
-def _has_wal(path: Path) -> bool:
-    wal = wal_of(path)
-    return wal.exists() and wal.stat().st_size > 0
+    return not (os.access(path.parent, os.W_OK) or has_wal(path) or has_hot_journal(path))
 
 
 def require_file(path: Path) -> None:
@@ -184,6 +177,12 @@ def errors(path: Path, what: str = "") -> Iterator[None]:
         raise translated(error, path, what) from error
 
 
+# Of SQLITE_CORRUPT and SQLITE_IOERR ("Result and Error Codes"), without the driver's frame.
+_DAMAGE = re.compile(
+    r"database disk image is malformed|malformed database schema.*|.*corrupt.*|disk I/O error"
+)
+
+
 def translated(error: BaseException, path: Path, what: str = "") -> TableferryError:
     # Without our own statement, which the driver puts at the end.
     text = " ".join(str(error).split()).split(" query: SELECT ")[0]
@@ -191,9 +190,10 @@ def translated(error: BaseException, path: Path, what: str = "") -> TableferryEr
     if "not a database" in text:
         return Refused(
             f"{path} is not a SQLite database.",
-            hint="It is another kind of file, or it is encrypted (then decrypt it first).",
+            hint="It is another kind of file, it is encrypted (then decrypt it first), or its "
+            "first page is damaged ('sqlite3 FILE .recover' may save the rest).",
         )
-    if "unable to open" in text and _has_wal(path) and not os.access(path.parent, os.W_OK):
+    if "unable to open" in text and has_wal(path) and not os.access(path.parent, os.W_OK):
         return Refused(
             f"{path} cannot be read without what stands in {path.name}-wal, and this user may not "
             "write in its folder, as SQLite has to for that.",
@@ -205,15 +205,17 @@ def translated(error: BaseException, path: Path, what: str = "") -> TableferryEr
             f"({text.rpartition('unsafe use of ')[2]}).",
             hint="Take that rule, column or index out of a copy of the file, and migrate that.",
         )
-    if "malformed" in text or "corrupt" in text or "disk I/O error" in text:
+    damage = _DAMAGE.search(text)
+    if damage is not None:
         return DatabaseError(
-            f"{place} is damaged: {text}",
+            f"{place} is damaged: {damage[0]}.",
             hint="Run PRAGMA integrity_check on a copy; 'sqlite3 FILE .recover' may save the rest.",
         )
     if "locked" in text or "busy" in text:
         return DatabaseError(
             f"{place} is locked by another program.",
             hint="Stop the service that uses it, then run again.",
+            transient=True,
         )
     return DatabaseError(f"{place}: {text}", sqlstate=_state(text))
 

@@ -7,12 +7,14 @@ import os
 import subprocess
 import sys
 import time
+from contextlib import closing
 from pathlib import Path
 from types import TracebackType
 
 from tableferry.addresses import SqliteFile
 from tableferry.dialects.base import Endpoint, Hold
 from tableferry.dialects.sqlite import connection as sqlite
+from tableferry.dialects.sqlite.leftovers import Leftovers, journal_of, left_beside, wal_of
 from tableferry.errors import Refused, SourceChanged, WorkerDied
 from tableferry.processes import environment_without_secrets
 
@@ -39,21 +41,30 @@ class WatchedFile(Hold):
         self._file = _path(endpoint)
 
     def __enter__(self) -> WatchedFile:
+        left = _left(self._file)
+        if left.journal:
+            self._play_back()
         self._unlocked = sqlite.is_read_unlocked(self._file)
-        self._had_wal = sqlite.wal_of(self._file).exists()
-        self._before = _touched(self._file)
+        self._had_wal = wal_of(self._file).exists()
+        self._before = touched(self._file)
         self._connection = sqlite.open_reader(self._file)
         self._version = self._data_version()
+        self.recovered = left.told()
         return self
+
+    def _play_back(self) -> None:
+        """Whoever only reads cannot."""
+        with closing(sqlite.open_plain(self._file)) as connection, sqlite.errors(self._file):
+            sqlite.run(connection, "SELECT count(*) FROM sqlite_schema")
 
     def __exit__(self, *_: object) -> None:
         self._connection.close()
-        if not self._had_wal and sqlite.wal_of(self._file).exists():
+        if not self._had_wal and wal_of(self._file).exists():
             sqlite.tidy(self._file)
 
     def check(self) -> None:
-        touched = self._unlocked and _touched(self._file) != self._before
-        if touched or self._data_version() != self._version:
+        written = self._unlocked and touched(self._file) != self._before
+        if written or self._data_version() != self._version:
             raise SourceChanged(
                 f"{self._file} was changed while it was read.",
                 hint="Stop the service that writes to it, then run again.",
@@ -67,10 +78,21 @@ class WatchedFile(Hold):
         return int(row[0])
 
 
-def _touched(file: Path) -> tuple[tuple[int, ...], ...]:
+def _left(file: Path) -> Leftovers:
+    left = left_beside(file)
+    if left.journal and not (os.access(file, os.W_OK) and os.access(file.parent, os.W_OK)):
+        raise Refused(
+            f"{file} was left in the middle of a transaction, which SQLite has to undo as "
+            f"{journal_of(file).name} tells; this user may not write there.",
+            hint="Copy both files into a folder of your own, or run as a user who may write there.",
+        )
+    return left
+
+
+def touched(file: Path) -> tuple[tuple[int, ...], ...]:
     """What tells that the file or its WAL was written: without opening them (fcntl(2))."""
     facts = []
-    for path in (file, sqlite.wal_of(file)):
+    for path in (file, wal_of(file)):
         try:
             status = path.stat()
             # A second change within one tick of the clock of the file system would not show.
@@ -104,6 +126,7 @@ class LockedFile(Hold):
                 f"{self._file} is empty: it holds no tables.",
                 hint="Check that this is the file you mean.",
             )
+        left = _left(self._file)
         self._holder = subprocess.Popen(
             # -P: the script's folder, with its module "types", stays off the module path.
             [sys.executable, "-P", str(_HOLDER)],
@@ -126,6 +149,7 @@ class LockedFile(Hold):
             except BaseException:
                 self._release()
                 raise
+            self.recovered = left.told()
             return self
         self._release()
         if "readonly" in answer or "unable to open" in answer:

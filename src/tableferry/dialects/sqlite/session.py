@@ -39,6 +39,7 @@ from tableferry.model import (
     Table,
     TableName,
     TablePart,
+    described,
     ranges_at,
 )
 from tableferry.packing import MOST_ROW_BYTES
@@ -87,7 +88,7 @@ class SqliteSession(Session, Surveyor):
 
     def inspect(self) -> Schema:
         with sqlite.errors(self._file):
-            return catalog.inspect(self._connection)
+            return catalog.inspect(self._connection, self._file)
 
     def numbered(self, tables: Iterable[Table]) -> Mapping[TableName, tuple[Numbering, ...]]:
         return {table.name: tuple(self._numbering(table)) for table in tables}
@@ -228,7 +229,7 @@ class SqliteSession(Session, Surveyor):
         guards = [r.guard for r in readings if r.guard]
         kept = f"({joined(guards, 'OR')}) IS NOT TRUE" if guards else ""
         table = _table(scan, part)
-        with self._translating(scan):
+        with self._translating(scan, part):
             if scan.long_columns and not scan.locator:
                 # Nothing to cut by: the longest row bounds every batch.
                 scan = replace(scan, row_bytes=self._longest_row(scan))
@@ -314,7 +315,7 @@ class SqliteSession(Session, Surveyor):
             sqlite.run(self._connection, "PRAGMA mmap_size = 0")
 
     @contextmanager
-    def _translating(self, scan: Scan) -> Iterator[None]:
+    def _translating(self, scan: Scan, part: TablePart) -> Iterator[None]:
         try:
             yield
         except (TableferryError, GeneratorExit):
@@ -322,7 +323,8 @@ class SqliteSession(Session, Surveyor):
         except Exception as error:
             if _MISMATCH.search(str(error)):
                 raise _misfit(scan) from error
-            raise sqlite.translated(error, self._path, f"table {scan.table}") from error
+            what = described(scan.table, part, "rowids")
+            raise sqlite.translated(error, self._path, what) from error
 
 
 def _decoded(scan: Scan, values: Sequence[TypedValues]) -> list[Decoded]:

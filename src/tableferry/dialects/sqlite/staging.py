@@ -18,7 +18,7 @@ from pathlib import Path
 from tableferry.addresses import STAGED_ENDING, SqliteFile
 from tableferry.dialects.base import RUN_TABLE, Endpoint, Stage
 from tableferry.dialects.sqlite import connection as sqlite
-from tableferry.dialects.sqlite.hold import LockedFile, WatchedFile
+from tableferry.dialects.sqlite.hold import LockedFile, WatchedFile, touched
 from tableferry.dialects.sqlite.target import SqliteTarget, parts_folder
 from tableferry.errors import Refused, SourceChanged, TableferryError
 
@@ -152,7 +152,8 @@ class StagedFile(Stage):
 
     def open(self) -> SqliteTarget:
         """Reads what is there, until it writes."""
-        return SqliteTarget(self.endpoint, self._target if self._old is not None else None)
+        fresh = self._old is not None and not self.unfinished
+        return SqliteTarget(self.endpoint, self._target if fresh else None)
 
     def discard(self) -> None:
         """Gives up what an earlier run has left: in a file of its own, which a worker of that run
@@ -188,10 +189,17 @@ class StagedFile(Stage):
             path.with_name(path.name + ending).unlink(missing_ok=True)
         shutil.rmtree(parts_folder(self._staged), ignore_errors=True)
 
+    def moment(self) -> str:
+        """Of the old file, of which the new one has begun as a copy."""
+        if self._old is None:
+            return ""
+        # A WAL without a byte comes and goes with those who read.
+        return str([facts for facts in touched(self._target) if facts[2]])
+
     def withheld(self) -> str:
         return (
-            f"{self._target} is as it was. What was written stands in {self._staged}: --drop-all "
-            "starts anew, --abort gives it up."
+            f"{self._target} is as it was. What was written stands in {self._staged}: "
+            "--resume goes on with it, --drop-all starts anew, --abort gives it up."
         )
 
     def publish(self) -> None:

@@ -1,0 +1,78 @@
+"""Which ranges are left of a run, and what makes it another one."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tableferry.digest import Digest
+from tableferry.errors import Refused
+from tableferry.ledger import Recorded
+from tableferry.model import Range, ranges_at
+from tableferry.resuming import changed_options, cut_around, option_facts, require_the_same
+
+BOUNDS = st.lists(st.integers(-5, 40), unique=True, max_size=8).map(sorted)
+
+
+def recorded(parts: Sequence[Range]) -> list[Recorded]:
+    return [Recorded(part, Digest(1, part.number)) for part in parts]
+
+
+@given(st.data(), BOUNDS, BOUNDS)
+def test_every_row_is_in_one_range(data: st.DataObject, before: list[int], now: list[int]) -> None:
+    cut = ranges_at(before)
+    known = data.draw(st.lists(st.sampled_from(cut), unique=True))
+
+    ranges = cut_around(recorded(known), ranges_at(now))
+
+    assert set(known) <= set(ranges)
+    assert len({part.number for part in ranges}) == len(ranges)
+    for row in range(-7, 43):
+        begun = [part for part in ranges if part.lower is None or part.lower <= row]
+        holding = [part for part in begun if part.upper is None or row < part.upper]
+        assert len(holding) == 1, (row, ranges)
+
+
+def test_what_is_left_is_cut_as_it_would_be_now() -> None:
+    cut = ranges_at([10, 20, 30])
+
+    assert cut_around(recorded(cut[1:2]), cut) == (
+        Range(1, 10, 20),
+        Range(2, None, 10),
+        Range(3, 20, 30),
+        Range(4, 30, None),
+    )
+    assert cut_around([], cut) == cut
+
+
+def facts(**options: object) -> dict[str, str]:
+    named = option_facts({f"--{name}": value for name, value in options.items()})
+    return named | {"tableferry": "1", "identity": "x", "source": "x.db", "moment": ""}
+
+
+def test_options_that_are_others() -> None:
+    before = facts(misfit="widen", tables=(), strict=False)
+
+    assert changed_options(before, before) == []
+    assert changed_options(before, facts(misfit="stop", tables=("a", "b"), strict=True)) == [
+        "--misfit was widen and is stop",
+        "--tables was not given and is a, b",
+        "--strict was not given and is given",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("changed", "words"),
+    [
+        ({"tableferry": "2"}, "version was 1 and is 2"),
+        ({"identity": "y", "source": "y.db"}, "source was x.db and is another one, y.db"),
+        ({"moment": "later"}, "t.db was written by somebody else"),
+    ],
+)
+def test_a_run_that_is_another_one(changed: dict[str, str], words: str) -> None:
+    require_the_same(facts(), facts(), "t.db")
+    with pytest.raises(Refused, match=words):
+        require_the_same(facts(), facts() | changed, "t.db")
