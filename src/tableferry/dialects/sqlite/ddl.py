@@ -14,7 +14,6 @@ from collections.abc import Iterable, Sequence
 
 from tableferry.dialects.base import Script
 from tableferry.dialects.sqlite.definitions import enclosed
-from tableferry.expressions.tokens import RESERVED
 from tableferry.model import (
     Check,
     Column,
@@ -121,18 +120,18 @@ _PLAIN_TYPE = re.compile(
     re.IGNORECASE,
 )
 # And those that end a type, or that SQLite takes away from one.
-_NO_TYPES = RESERVED | {
-    *("GENERATED", "CROSS", "FULL", "INNER", "LEFT", "NATURAL", "OUTER", "RIGHT"),
-}
+_NO_TYPES = {"GENERATED", "CROSS", "FULL", "INNER", "LEFT", "NATURAL", "OUTER", "RIGHT"}
 
 
 def _type(declared: str) -> str:
     """A declared type as it is written. Any text may be one, such as that of a rule, or of a
     statement; whatever is not plainly a type is quoted, and comes to the same."""
+    # Here, since a worker, which creates nothing, has no need of the parsers.
+    from tableferry.expressions.tokens import RESERVED
+
     plain = _PLAIN_TYPE.fullmatch(declared)
-    if not declared or (plain and _NO_TYPES.isdisjoint(plain["words"].upper().split())):
-        return declared
-    return quote(declared)
+    words = set(plain["words"].upper().split()) if plain else RESERVED
+    return declared if not declared or words.isdisjoint(RESERVED | _NO_TYPES) else quote(declared)
 
 
 def _key_rule(key: Key, *, primary: bool) -> str:
