@@ -16,9 +16,10 @@ import signal
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 from urllib.parse import quote
 
@@ -37,6 +38,8 @@ _SYSTEM = {
     if (folder / "postgres").exists() and folder.parent.name != EMBEDDED.removeprefix("pg")
 }
 NAMES = (EMBEDDED, *_SYSTEM)
+# Of these alone is known that they were built with TLS.
+SYSTEM_NAMES = tuple(_SYSTEM)
 
 _numbers = itertools.count(1)
 
@@ -93,6 +96,16 @@ def running(name: str) -> Iterator[Server]:
 
 
 @contextlib.contextmanager
+def listening(name: str, address: str) -> Iterator[Server]:
+    """One of the system's own, which listens at a TCP address of this machine as well."""
+    with (
+        short_folder() as folder,
+        _system(_SYSTEM[name], folder, {"listen_addresses": address}) as server,
+    ):
+        yield server
+
+
+@contextlib.contextmanager
 def fresh_database(server: Server) -> Iterator[Server]:
     """An empty database of its own, dropped at the end whoever is still connected."""
     database = replace(server, name=f"t{os.getpid()}_{next(_numbers)}")
@@ -121,7 +134,9 @@ def _embedded(folder: Path) -> Iterator[Server]:
 
 
 @contextlib.contextmanager
-def _system(programs: Path, folder: Path) -> Iterator[Server]:
+def _system(
+    programs: Path, folder: Path, more: Mapping[str, str] = MappingProxyType({})
+) -> Iterator[Server]:
     user = _ordinary_user(folder)
     data, passfile, log = folder / "data", folder / "password", folder / "log"
     passfile.write_text(PASSWORD)
@@ -139,6 +154,7 @@ def _system(programs: Path, folder: Path) -> Iterator[Server]:
         "listen_addresses": "",
         "unix_socket_directories": str(folder),
         "max_connections": "50",
+        **more,
     }
     with log.open("wb") as output:
         process = subprocess.Popen(

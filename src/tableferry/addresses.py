@@ -157,15 +157,14 @@ def _file_path(scheme: str, rest: str) -> Path:
 
 _HOST = r"(?:\[[^\]]*\]|[^:,\[\]]*)(?::\d*)?"
 _HOSTS = re.compile(f"{_HOST}(?:,{_HOST})*")
-_SECRET_PARAMETERS = ("sslpassword", "oauth_client_secret")
+# sslpassword, oauth_client_secret, and what somebody has misspelled.
+_SECRET_PARAMETER = re.compile("password|secret", re.IGNORECASE)
 
 
 def _postgres_server(rest: str) -> PostgresServer:
+    userinfo, at, rest = _userinfo(rest)
     place, _, query = rest.partition("?")
-    authority, slash, database = place.partition("/")
-    # The last @, not the first as in libpq: a password that holds a raw @ is then understood,
-    # and no part of it ends up in the host that labels show. Host names hold no @.
-    userinfo, at, hosts = authority.rpartition("@")
+    hosts, slash, database = place.partition("/")
     user, _, password = userinfo.partition(":")
     parameters = [each.partition("=") for each in query.split("&") if each]
     if (
@@ -182,8 +181,13 @@ def _postgres_server(rest: str) -> PostgresServer:
     values = {name: _decode(value) for name, _, value in parameters}
     options = _with_search_path(values.get("options", ""), values.get("search_path"))
     secret = values.get("password", _decode(password))
-    hidden = tuple((name, values[name]) for name in _SECRET_PARAMETERS if name in values)
-    taken = {"options", "search_path", "password", *_SECRET_PARAMETERS}
+    taken = {"options", "search_path", "password"}
+    hidden = tuple(
+        (name, value)
+        for name, value in values.items()
+        if name not in taken and _SECRET_PARAMETER.search(name)
+    )
+    taken.update(name for name, _ in hidden)
     kept = [f"{name}={value}" for name, _, value in parameters if name not in taken]
     kept += [f"options={_encode(options)}"] if options else []
     url = f"postgresql://{_encode(_decode(user))}{at}{hosts}{slash}{database}"
@@ -195,6 +199,20 @@ def _postgres_server(rest: str) -> PostgresServer:
         password_from="the URL" if secret else "",
         password_on_command_line=bool(secret or hidden),
     )
+
+
+def _userinfo(rest: str) -> tuple[str, str, str]:
+    """What stands before the host, the @, and the rest. As in libpq, any @ before the first slash
+    ends it, and a question mark before that one is a password's. But of several the last, not the
+    first: a password that holds a raw @ is then understood, and no part of it ends up in the host
+    that labels show. Host names hold no @."""
+    head = rest.partition("/")[0]
+    first = head.find("@")
+    if first < 0:
+        return "", "", rest
+    end = head.find("?", first)
+    userinfo = head[: end if end >= 0 else None].rpartition("@")[0]
+    return userinfo, "@", rest[len(userinfo) + 1 :]
 
 
 def _with_search_path(options: str, search_path: str | None) -> str:

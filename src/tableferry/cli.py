@@ -22,6 +22,7 @@ from tableferry.errors import (
     EXIT_INTERRUPTED,
     EXIT_VERIFIED,
     Interrupted,
+    Refused,
     TableferryError,
     UsageError,
 )
@@ -144,6 +145,8 @@ class _Command:
     log: Log
     # What the report has to name besides.
     risks: tuple[str, ...] = ()
+    # Whether it concerns several databases.
+    several: bool = False
 
     def say(self, text: str, style: str = "") -> None:
         if not self.arguments.quiet:
@@ -174,6 +177,7 @@ def _each(command: _Command, source: Databases, target: Databases) -> int:
             command.say(f"{pair.title}: none of its tables is chosen.", "yellow")
     if len(chosen) > 1:
         _require_one_by_one(arguments)
+        command = replace(command, several=True)
     endings: dict[Pair, Ending] = {}
     for pair in chosen:
         if len(configured) > 1:
@@ -351,7 +355,19 @@ def _run(command: _Command, pair: Pair, observe: Observer) -> Outcome:
             return repairing.repair(source, target, options, consent, observe)
         if arguments.verify:
             return verification.verify(source, target, options, observe)
-        return migration.migrate(source, target, _options(command, pair), observe)
+        wanted = _options(command, pair)
+        try:
+            return migration.migrate(source, target, wanted, observe)
+        except Refused as error:
+            if not (command.several and error.details.get("nothing")):
+                raise
+        # Of several databases one may have come to its end, or not to its turn.
+        try:
+            return migration.migrate(source, target, replace(wanted, resume=False), observe)
+        except Refused as error:
+            if not error.details.get("filled"):
+                raise
+        return verification.verify(source, target, options, observe)
 
 
 def _planned(command: _Command, pair: Pair, observe: Observer) -> PlanOutcome:

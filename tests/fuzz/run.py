@@ -13,7 +13,7 @@ from pathlib import Path
 
 HERE = Path(__file__).parent
 FOUND = HERE.parents[1] / "build" / "fuzz"
-TARGETS = ("values", "gcfg")
+TARGETS = ("values", "gcfg", "urls", "casts", "types")
 # Longer inputs find little that short ones do not, and take longer.
 MAX_BYTES = 512
 

@@ -511,10 +511,8 @@ def test_owner_and_mode_are_kept(any_database: Server, tmp_path: Path) -> None:
     assert tables(target) == ["children", "other", "parents"]
 
 
-@pytest.mark.parametrize(("umask", "mode"), [(0o022, 0o644), (0o077, 0o600), (0o002, 0o664)])
-def test_a_new_file_has_the_usual_mode(
-    any_database: Server, tmp_path: Path, umask: int, mode: int
-) -> None:
+@pytest.mark.parametrize("umask", [0o022, 0o077, 0])
+def test_a_new_file_is_its_owners_alone(any_database: Server, tmp_path: Path, umask: int) -> None:
     any_database.run(SMALL)
     target = tmp_path / "new.db"
     process = start(
@@ -525,7 +523,18 @@ def test_a_new_file_has_the_usual_mode(
     finally:
         end(process)
     assert process.returncode == 0, err
-    assert stat.S_IMODE(target.stat().st_mode) == mode
+    assert stat.S_IMODE(target.stat().st_mode) == 0o600
+
+
+def test_a_link_where_it_writes_is_not_followed(any_database: Server, tmp_path: Path) -> None:
+    any_database.run(SMALL)
+    victim = tmp_path / "victim"
+    victim.write_text("precious")
+    (tmp_path / "new.db.tableferry").symlink_to(victim)
+    run = bring(any_database, tmp_path / "new.db")
+    assert run.code == 3
+    assert "new.db.tableferry cannot be written" in run.err
+    assert victim.read_text() == "precious"
 
 
 @pytest.mark.parametrize("exists", [True, False])

@@ -73,7 +73,6 @@ def test_embedded_url(text: str) -> None:
         "/a/b.db",
         "host=h password=hunter2",
         "postgresql://u:hun/ter2@h/db",
-        "postgresql://u:hun?ter2@h/db",
         "postgresql://u:hun@ter2/x@h/db",
         "postgresql://u:hun@ter2?x@h/db",
         "postgresql://h:port/db",
@@ -218,3 +217,23 @@ def test_any_text_is_an_address_or_a_usage_error(text: str) -> None:
         except UsageError:
             continue
         assert str(address)
+
+
+def test_a_question_mark_in_a_password_is_a_part_of_it() -> None:
+    """As in libpq; and no part of it is taken for a parameter, which would be shown."""
+    address = url("postgresql://u:12?x=3@h/db")
+    assert (
+        address.password == conninfo_to_dict("postgresql://u:12?x=3@h/db")["password"] == "12?x=3"
+    )
+    assert address.url == "postgresql://u@h/db"
+
+
+def test_an_at_sign_in_a_parameter_is_no_host() -> None:
+    address = url("postgresql://u@h?user=me@realm")
+    assert conninfo_to_dict(address.url) == {"user": "me@realm", "host": "h"}
+
+
+def test_a_misspelled_secret_is_one() -> None:
+    address = url("postgresql://h/db?userpassword=hunter2&Client_Secret=hunter2")
+    assert "hunter2" not in repr(address) + address.url + str(address)
+    assert address.secrets == ("hunter2", "hunter2")

@@ -7,6 +7,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from tableferry.dialects.postgresql import ddl
+from tableferry.dialects.postgresql.aside import without_modifiers
 from tableferry.model import Column, ForeignKey, Identity, Index, IndexColumn, Key, Table, TableName
 from tableferry.sql import qualified, quote
 
@@ -127,3 +128,18 @@ def test_drop_and_analyze() -> None:
     assert ddl.drop_tables([T, TableName("app", "u")]) == ('DROP TABLE "app"."t", "app"."u"',)
     assert ddl.analyze([T]) == ('ANALYZE "app"."t"',)
     assert ddl.analyze([T, T]) == ('ANALYZE "app"."t", "app"."t"',)
+
+
+@pytest.mark.parametrize(
+    ("name", "bare"),
+    [
+        ("character varying(5)[]", "character varying[]"),
+        ("numeric(10,2)", "numeric"),
+        ("character(3)", "bpchar"),
+        ('public."rating(5)"', 'public."rating(5)"'),
+        ('"a ""(1)"".vector"', '"a ""(1)"".vector"'),
+        ('"s(1)".vector(3)', '"s(1)".vector'),
+    ],
+)
+def test_what_limits_values_is_never_in_a_name(name: str, bare: str) -> None:
+    assert without_modifiers(name) == bare

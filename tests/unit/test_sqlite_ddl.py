@@ -382,3 +382,24 @@ def test_the_schema_is_read_anew_within_the_transaction() -> None:
             run(connection, ddl.add_check(T, Check("nowhere > 0")))
         connection.execute("ROLLBACK")
         assert "CHECK" not in text_of(connection)
+
+
+@pytest.mark.parametrize(
+    "declared",
+    [
+        *("", "INT", "VARCHAR (10)", "DECIMAL( 10 , -2 )", "double precision", "a b  c", "KEY"),
+        *("INT PRIMARY KEY", "INTEGER DEFAULT (load_extension('x'))", "TEXT NOT NULL", "AS (1)"),
+        *('x"; DROP TABLE t; --', "x'y", "`x`", "[b]", "int);--", "x generated always", "LEFT"),
+        *("REFERENCES t", "int CHECK (0)", "a, b", "Ünï", "5", "--", "/*", "a(b)", '"quoted"'),
+        "TEXT COLLATE x",
+    ],
+)
+def test_a_type_is_a_type_whatever_it_says(declared: str) -> None:
+    table = Table(TableName("main", "t"), (Column("v", declared), Column("w", "INT")))
+    with closing(sqlite3.connect(":memory:")) as connection:
+        for statement in ddl.create_table(table):
+            connection.execute(statement)
+        rows = connection.execute(
+            "SELECT name, type, \"notnull\", dflt_value, pk, hidden FROM pragma_table_xinfo('t')"
+        ).fetchall()
+    assert rows == [("v", declared, 0, None, 0, 0), ("w", "INT", 0, None, 0, 0)]

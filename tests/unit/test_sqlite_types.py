@@ -429,3 +429,11 @@ def test_names_that_differ_in_case_alone_are_given_once() -> None:
     assert called == {"A": "A", "a": "a__", "a_": "a_", "\u00c4": "\u00c4", "\u00e4": "\u00e4"}
     with closing(sqlite3.connect(":memory:")) as connection:
         connection.execute(f"CREATE TABLE t ({', '.join(map(quote, called.values()))})")
+
+
+@pytest.mark.parametrize(
+    "declared", [" " * 5000 + ")", "(" * 5000, "a ( " + " " * 5000, "1 ," * 900]
+)
+def test_a_hostile_type_keeps_nobody_busy(declared: str) -> None:
+    """Each of them takes a microsecond, or longer than anybody would wait."""
+    assert candidates(Column("v", declared))

@@ -176,7 +176,8 @@ def without_modifiers(type_name: str) -> str:
     >>> without_modifiers("character varying(5)[]")
     'character varying[]'
     """
-    base = re.sub(r"\(\d+(,-?\d+)?\)", "", type_name)
+    # A type of a user's making may be called "rating (5)".
+    base = re.sub(r'("(?:[^"]|"")*")|\(\d+(,-?\d+)?\)', lambda match: match[1] or "", type_name)
     name = base.rstrip("[]")
     brackets = base[len(name) :]
     return type_name if base == type_name else _UNBOUNDED.get(name, name) + brackets

@@ -17,7 +17,7 @@ import pyarrow as pa
 from tableferry.addresses import PostgresServer
 from tableferry.dialects.base import Endpoint, Writer
 from tableferry.dialects.postgresql.ddl import literal
-from tableferry.errors import DatabaseError, Refused, TableferryError
+from tableferry.errors import LESS_MEMORY, DatabaseError, Refused, TableferryError
 from tableferry.interrupts import cancelling
 from tableferry.processes import role
 from tableferry.redaction import redact
@@ -77,9 +77,24 @@ _REFUSALS = {
     "3D000": "Create the database first (createdb), or correct its name in the URL.",
     "42501": "Grant this role what it needs, or connect as the owner.",
     "55P03": "Another session waits to have this table to itself; let it end, then run again.",
+    "53100": "The disk of the server is full: make room there.",
     "57P03": "The server is starting or ending; wait until it answers, then run again.",
-    "53200": "Too many tables at once for the server's max_locks_per_transaction; raise it.",
+    # Of its memory, or of the part of it where locks are kept.
+    "53200": "Raise max_locks_per_transaction where it has too many tables at once; else give the "
+    "server more memory.",
     "53300": "The server has no connection left; stop other clients or lower --workers.",
+}
+_UNREACHABLE = "Check that the server runs, and its host and port in the URL."
+# libpq's words, where it does not trust a server, or has nothing to be trusted by.
+_TLS = {
+    "does not match host name": "Name the host in the URL as its certificate does, or, with "
+    "sslmode=verify-ca, do without that check.",
+    "certificate verify failed": "Check that sslrootcert (PGSSLROOTCERT) names the certificate of "
+    "the authority that has signed the server's.",
+    "root certificate file": "Check sslrootcert (PGSSLROOTCERT).",
+    "certificate file": "Check sslcert (PGSSLCERT).",
+    "private key file": "Check sslkey (PGSSLKEY), its mode, and sslpassword where it has one.",
+    "does not support SSL": "Turn ssl on in the server, or choose another sslmode.",
 }
 
 
@@ -214,7 +229,7 @@ def errors(endpoint: Endpoint, what: str = "", *, connecting: bool = False) -> I
     """Turns what the driver raises into errors that name the server's object, with no secret."""
     try:
         yield
-    except TableferryError:
+    except (TableferryError, MemoryError):
         raise
     except (adbc_driver_manager.Error, OSError, pa.ArrowException) as error:
         raise translated(error, endpoint, what, connecting=connecting) from None
@@ -229,7 +244,7 @@ def translated(
     text = redact(_words(str(error)), address.secrets)
     if connecting:
         state = state or _state_of_login(text)
-        hint = _REFUSALS.get(state, "Check that the server runs, and its host and port in the URL.")
+        hint = _REFUSALS.get(state) or _hint_of_tls(text) or _UNREACHABLE
         return Refused(
             f"{endpoint} cannot be reached: {text}",
             hint=hint,
@@ -237,9 +252,10 @@ def translated(
             transient=not state or passes(state, text),
         )
     place = f"{endpoint}, {what}" if what else str(endpoint)
+    short = not state and (text == "." or "out of memory" in text)
     return DatabaseError(
-        f"{place}: {text}",
-        hint=_REFUSALS.get(state, ""),
+        f"{place}: {'there was not enough memory for it.' if short else text}",
+        hint=LESS_MEMORY if short else _REFUSALS.get(state, ""),
         sqlstate=state,
         transient=passes(state, text),
     )
@@ -267,6 +283,10 @@ def passes(state: str, text: str) -> bool:
     return _LOST.search(text) is not None
 
 
+def _hint_of_tls(text: str) -> str:
+    return next((hint for words, hint in _TLS.items() if words in text), "")
+
+
 def _words(text: str) -> str:
     """The server's own words: without the driver's frame, which may hold the statement."""
     text = " ".join(text.split())
@@ -283,7 +303,7 @@ def _state_of_login(text: str) -> str:
         return "28P01"
     if "does not exist" in text and "database" in text:
         return "3D000"
-    if "does not exist" in text and "role" in text:
+    if ("does not exist" in text and "role" in text) or "no pg_hba.conf entry" in text:
         return "28000"
     if "too many" in text or "remaining connection slots" in text:
         return "53300"

@@ -156,9 +156,9 @@ def kind_of(declared: str) -> Kind | None:
     if match := re.fullmatch(r"(timestamp|time)\(\d\)( with(?:out)? time zone)", declared):
         # Fewer digits of a second: see fraction_digits.
         return _KINDS.get(match[1] + match[2])
-    if match := re.fullmatch(r"character varying\(([1-9]\d*)\)", declared):
+    if match := re.fullmatch(r"character varying\(([1-9][0-9]{0,8})\)", declared):
         return Kind("text", length=int(match[1]))
-    if match := re.fullmatch(r"numeric\(([1-9]\d*),(-?\d+)\)", declared):
+    if match := re.fullmatch(r"numeric\(([1-9][0-9]{0,8}),(-?[0-9]{1,9})\)", declared):
         precision, scale = int(match[1]), int(match[2])
         return decimal(precision, scale) if 0 <= scale <= precision <= DECIMAL_DIGITS else NUMERIC
     return None

@@ -93,7 +93,7 @@ def _beside(comment: str) -> str:
 
 
 def _column(table: Table, column: Column) -> str:
-    parts = [quote(column.name), column.declared]
+    parts = [quote(column.name), _type(column.declared)]
     if column.name == rowid_column(table):
         parts.append("PRIMARY KEY")
         identity = table.identity
@@ -111,6 +111,31 @@ def _column(table: Table, column: Column) -> str:
         plain = _LITERAL.fullmatch(column.default) or enclosed(column.default)
         parts.append(f"DEFAULT {column.default}" if plain else f"DEFAULT ({column.default})")
     return " ".join(filter(None, parts))
+
+
+# Words and numbers, of which a type is made ("CREATE TABLE", the diagram type-name).
+_PLAIN_TYPE = re.compile(
+    r"(?P<words>[a-z_][a-z0-9_]*(\s+[a-z_][a-z0-9_]*)*)"
+    r"(\s*\(\s*[-+]?[0-9.]+\s*(,\s*[-+]?[0-9.]+\s*)?\))?",
+    re.IGNORECASE,
+)
+# And those that end a type, or that SQLite takes away from one, besides the reserved ones.
+_NO_TYPES = frozenset(
+    ("GENERATED", "CROSS", "FULL", "INNER", "LEFT", "NATURAL", "OUTER", "RIGHT"),
+)
+
+
+def _type(declared: str) -> str:
+    """A declared type as it is written. Any text may be one, such as that of a rule, or of a
+    statement; whatever is not plainly a type is quoted, and comes to the same."""
+    # Only here: workers load this module, and no parser of expressions.
+    from tableferry.expressions.tokens import RESERVED
+
+    plain = _PLAIN_TYPE.fullmatch(declared)
+    words = frozenset(plain["words"].upper().split()) if plain else RESERVED
+    if not declared or words.isdisjoint(_NO_TYPES | RESERVED):
+        return declared
+    return quote(declared)
 
 
 def _key_rule(key: Key, *, primary: bool) -> str:

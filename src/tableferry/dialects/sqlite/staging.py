@@ -113,7 +113,7 @@ class StagedFile(Stage):
 
     def _locked(self) -> int:
         while True:
-            descriptor = os.open(self._staged, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            descriptor = self._opened()
             try:
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
@@ -125,6 +125,17 @@ class StagedFile(Stage):
             if self._stands(descriptor):
                 return descriptor
             os.close(descriptor)
+
+    def _opened(self) -> int:
+        # In a folder where others may write, a link could lead to any file of ours.
+        flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
+        try:
+            return os.open(self._staged, flags, 0o600)
+        except OSError as error:
+            raise Refused(
+                f"{self._staged} cannot be written: {error.strerror}.",
+                hint="If it is a link, or another user's, remove it.",
+            ) from error
 
     def _stands(self, descriptor: int) -> bool:
         """Whether an open file is the one beside the target, by now."""
@@ -194,7 +205,8 @@ class StagedFile(Stage):
     def publish(self) -> None:
         self._finish()
         if self._old is None:
-            os.fchmod(self._lock, 0o666 & ~_umask())
+            # Nobody knows who may read what the owner of the source kept to himself.
+            os.fchmod(self._lock, 0o600)
         else:
             os.fchmod(self._lock, stat.S_IMODE(self._old.st_mode))
             if (self._old.st_uid, self._old.st_gid) != (os.geteuid(), os.getegid()):
@@ -251,9 +263,3 @@ class StagedFile(Stage):
             os.fsync(folder)
         finally:
             os.close(folder)
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask

@@ -314,11 +314,13 @@ def _foreign_kinds(foreign: str) -> tuple[Kind, ...]:
 
 def _parse(declared: str) -> tuple[str, tuple[int, ...]]:
     """'Decimal ( 15, 2 )' -> ('DECIMAL', (15, 2)); arguments that are no counts are none."""
-    match = re.fullmatch(r"\s*([^()]*?)\s*(?:\(\s*([^()]*?)\s*\))?\s*([^()]*?)\s*", declared)
-    if match is None:
+    # No pattern, which a type of a hundred blanks and a parenthesis would keep busy for an hour.
+    before, opened, rest = declared.partition("(")
+    inside, closed, after = rest.partition(")")
+    if opened != "(" * len(closed) or "(" in inside or {"(", ")"} & {*before, *after}:
         return " ".join(declared.upper().split()), ()
-    name = " ".join(f"{match[1]} {match[3]}".upper().split())
-    parts = [part.strip() for part in (match[2] or "").split(",")]
+    name = " ".join(f"{before} {after}".upper().split())
+    parts = [part.strip() for part in inside.split(",")]
     if not all(re.fullmatch(r"[0-9]{1,5}", part) for part in parts):
         return name, ()
     numbers = tuple(map(int, parts))
