@@ -18,7 +18,8 @@ from tableferry.dialects.base import Endpoint, Hold, Stage, TargetSession
 from tableferry.errors import DatabaseError, Refused, RunFailed, TableferryError
 from tableferry.events import Note, Observer, Retried
 from tableferry.ledger import Ledger
-from tableferry.loading import Loading, Policy, Route
+from tableferry.loading import Loading
+from tableferry.loads import Policy, Route
 from tableferry.model import (
     MisfitPolicy,
     Plan,
