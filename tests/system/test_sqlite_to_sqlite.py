@@ -285,4 +285,4 @@ def test_a_table_without_rowid_is_its_own_index(tmp_path: Path) -> None:
 
     run = carried(source, tmp_path / "target.db")
 
-    assert run.report["left_behind"] == []
+    assert run.left_behind("index") == []
