@@ -5,7 +5,7 @@ PYTEST_ARGS ?=
 BENCH_ARGS ?=
 
 .DELETE_ON_ERROR:
-.PHONY: help env perf-env demo test lint bench bench-full fuzz nightly clean
+.PHONY: help env perf-env demo test lint bench bench-full fuzz faults nightly clean
 
 help:
 	@echo "make demo    carry a sample shop of a million rows from SQLite to a private PostgreSQL"
@@ -79,6 +79,10 @@ nightly: env
 	TABLEFERRY_RANDOM_TABLES=2000 TABLEFERRY_RANDOM_TRIPS=200 \
 	    TABLEFERRY_MUTATIONS=1000 TABLEFERRY_REWRITES=100 \
 	    .venv/bin/python -m pytest -n 2 tests/random
+
+# Runs that are killed, interrupted and short of room, at their full number; as root for small disks.
+faults: env
+	TABLEFERRY_KILLS=200 TABLEFERRY_FULL_DISKS=10 .venv/bin/python -m pytest tests/faults
 
 clean:
 	rm -rf .venv demo dist perf/data perf/results .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -43,6 +43,7 @@ def migrate(
     grants: Iterable[str] = (),
     max_differences: int = MAX_LISTED,
     force: bool = False,
+    resume: bool = False,
     config: Path | None = None,
     database: Literal["main", "usage"] = "main",
     on_event: Observer = _ignore,
@@ -55,9 +56,9 @@ def migrate(
     globs, and ``casts`` rules as of --cast; ``rejects`` is the folder that ``misfit="reject"``
     sets rows aside in. ``lower`` folds names to lower case; ``owner`` and ``grants`` are roles that
     get what is created, and may use it. ``max_differences`` of a table are listed at most, and all
-    are counted. ``force`` goes on where other clients use either
-    database. Raises a TableferryError; differences found are none,
-    but ``outcome.verified`` is False then.
+    are counted. ``force`` goes on where other clients use either database; ``resume`` goes on with
+    an unfinished run of the same arguments, and begins none. Raises a TableferryError; differences
+    found are none, but ``outcome.verified`` is False then.
     """
     known = _known(config)
     options = migration.MigrationOptions(
@@ -72,6 +73,7 @@ def migrate(
         roles=Roles(owner, tuple(grants)),
         force=force,
         listed=max_differences,
+        resume=resume,
     )
     run = new_run()
     with (

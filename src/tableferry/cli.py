@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import time
+import traceback
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
 from dataclasses import asdict, dataclass, field, replace
@@ -18,9 +19,11 @@ from tableferry import __version__, usage
 from tableferry.addresses import Databases
 from tableferry.errors import (
     EXIT_DIFFERENCES,
+    EXIT_FAILED,
     EXIT_INTERRUPTED,
     EXIT_VERIFIED,
     Interrupted,
+    Refused,
     TableferryError,
     UsageError,
 )
@@ -66,6 +69,11 @@ def main(argv: Sequence[str] | None = None) -> NoReturn:
             watch.end()
     except KeyboardInterrupt:
         code = EXIT_INTERRUPTED
+    except Exception:  # noqa: BLE001 - a fault of ours, whatever it is
+        # Left to Python it would end with 1, which says that rows differ.
+        if not watch.arrived:
+            _say(console, redact(traceback.format_exc(), secrets))
+            code = EXIT_FAILED
     if code == EXIT_INTERRUPTED:
         watch.told()
         # The terminal may be what is gone.
@@ -147,6 +155,8 @@ class _Command:
     log: Log
     # What the report has to name besides.
     risks: tuple[str, ...] = ()
+    # Whether it concerns several databases.
+    several: bool = False
 
     def say(self, text: str, style: str = "") -> None:
         if not self.arguments.quiet:
@@ -177,6 +187,7 @@ def _each(command: _Command, source: Databases, target: Databases) -> int:
             command.say(f"{pair.title}: none of its tables is chosen.", "yellow")
     if len(chosen) > 1:
         _require_one_by_one(arguments)
+        command = replace(command, several=True)
     endings: dict[Pair, Ending] = {}
     for pair in chosen:
         if len(configured) > 1:
@@ -354,7 +365,19 @@ def _run(command: _Command, pair: Pair, observe: Observer) -> Outcome:
             return repairing.repair(source, target, options, consent, observe)
         if arguments.verify:
             return verification.verify(source, target, options, observe)
-        return migration.migrate(source, target, _options(command, pair), observe)
+        wanted = _options(command, pair)
+        try:
+            return migration.migrate(source, target, wanted, observe)
+        except Refused as error:
+            if not (command.several and error.details.get("nothing")):
+                raise
+        # Of several databases one may have come to its end, or not to its turn.
+        try:
+            return migration.migrate(source, target, replace(wanted, resume=False), observe)
+        except Refused as error:
+            if not error.details.get("filled"):
+                raise
+        return verification.verify(source, target, options, observe)
 
 
 def _planned(command: _Command, pair: Pair, observe: Observer) -> PlanOutcome:

@@ -26,6 +26,9 @@ EXIT_REFUSED = 3
 EXIT_FAILED = 4
 EXIT_INTERRUPTED = 130
 
+LESS_MEMORY = "Use fewer --workers, or raise the limit of memory."
+"""The hint of all errors of memory that was short."""
+
 
 class TableferryError(Exception):
     """Base of the tree: a message that names the object, and a hint that says what to do."""

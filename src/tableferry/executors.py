@@ -28,7 +28,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
-from tableferry.errors import RunFailed, TableferryError, WorkerDied
+from tableferry.errors import LESS_MEMORY, RunFailed, TableferryError, WorkerDied
 from tableferry.processes import FEW_THREADS, environment_without_secrets, take_role
 
 P = ParamSpec("P")
@@ -198,7 +198,7 @@ class ProcessExecutor(Executor):
                 ending = f"A worker process {_ending(worker.process.returncode)}."
                 self._broken = WorkerDied(
                     "The run was ended." if self._cancelled else ending,
-                    hint="If the machine ran out of memory, use fewer --workers, then run again.",
+                    hint=f"If it ran out of memory: {LESS_MEMORY}",
                 )
             error = self._broken
         self._kill()
@@ -225,14 +225,22 @@ class ProcessExecutor(Executor):
 
 def _foreign(error: Exception) -> RunFailed:
     """An error that no task should raise: a failed run, and never an exit code that means more."""
+    if isinstance(error, MemoryError):
+        return WorkerDied("There is no memory left for what was read.", hint=LESS_MEMORY)
     return RunFailed(f"{type(error).__name__}: {error}")
+
+
+_CAUSES = {
+    int(signal.SIGKILL): " (out of memory, perhaps)",
+    # What is mapped into memory and cannot be had: see mmap(2).
+    int(signal.SIGBUS): " (a file that it read was cut meanwhile, or its disk fails)",
+}
 
 
 def _ending(code: int | None) -> str:
     if code is not None and code < 0:
         name = signal.Signals(-code).name
-        killed = " (out of memory, perhaps)" if code == -signal.SIGKILL else ""
-        return f"was ended by {name}{killed}"
+        return f"was ended by {name}{_CAUSES.get(-code, '')}"
     return f"ended with exit code {code}"
 
 

@@ -168,6 +168,8 @@ class Loading:
         # Of a run that goes on: what has arrived of the target's tables.
         self._recorded: Mapping[TableName, tuple[Recorded, ...]] = {}
         self._compared_views = False
+        # Whether all is done but for the commit of the end.
+        self.committing = False
         # Small tables that the planner knows nothing of yet, in order.
         self._unanalyzed: dict[TableName, None] = {}
         # When the first table began a phase, and when the last one ended it.
@@ -250,13 +252,14 @@ class Loading:
         script = [line for t in self.plan.tables for line in creation(ledger, statements, t)]
         script += [view_line(ledger, view) for view in self.plan.views]
         session.execute(*script)
-        session.commit()
+        # What is done from here on can be lost, and is known to be by this.
+        session.commit_for_good()
 
     def take_up(self) -> None:
         """Goes on with an unfinished run, instead of create_all()."""
         session = self._target_session
         taken = take_up(session, self._statements, self._route.ledger, self.plan)
-        session.commit()
+        session.commit_for_good()
         self.plan, self._aside, self._recorded = taken.plan, taken.aside, taken.recorded
         self._building.marks = dict(taken.marks)
         for name in taken.anew:
@@ -319,6 +322,7 @@ class Loading:
         self._building.hand_over(self.plan)
         if self._rowless or all(outcome.verdict == "verified" for outcome in self.outcomes):
             self._route.ledger.drop(self._target_session)
+            self.committing = True
         self._target_session.commit_for_good()
 
     def _compare_views(self) -> None:

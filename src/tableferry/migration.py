@@ -19,7 +19,15 @@ from tableferry.errors import DatabaseError, Refused, RunFailed, TableferryError
 from tableferry.events import Note, Observer, Retried
 from tableferry.ledger import Ledger
 from tableferry.loading import Loading, Policy, Route
-from tableferry.model import MisfitPolicy, Roles, Schema, Scope, TableName, ViolationPolicy
+from tableferry.model import (
+    MisfitPolicy,
+    Plan,
+    Roles,
+    Schema,
+    Scope,
+    TableName,
+    ViolationPolicy,
+)
 from tableferry.naming import Destination
 from tableferry.outcomes import MAX_LISTED, Outcome
 from tableferry.plan import adopted_in
@@ -38,6 +46,7 @@ from tableferry.running import (
     status_of,
 )
 from tableferry.selection import Selection
+from tableferry.space import needed_bytes, shortage
 from tableferry.versions import versions
 
 
@@ -148,6 +157,10 @@ def _go_on(
             with started() as executor:
                 return _carry(ends, executor, options, observe, clock)
         except TableferryError as another:
+            if another.details.get("nothing") and _ENDED in error.details:
+                # The last commit was heard, and its answer was not.
+                ended: Outcome = error.details[_ENDED]
+                return ended
             error = another
     if begun and _BEGUN not in error.details:
         error = _with_way_on(error)
@@ -156,6 +169,8 @@ def _go_on(
 
 # A detail of errors that were met when something had been written.
 _BEGUN = "begun"
+# Another: what the outcome is, where it is only not known whether the last commit was heard.
+_ENDED = "ended"
 
 
 @dataclass(frozen=True, slots=True)
@@ -236,6 +251,7 @@ def _carry(
                 options.listed,
             ),
         )
+        _announce_shortage(ends.target, loading.plan, options, observe)
         with clock.phase("prepare"), _refusing():
             gone: tuple[str, ...] = ()
             if options.resume:
@@ -255,22 +271,41 @@ def _carry(
             with clock.phase("finish"):
                 loading.finish()
         except TableferryError as error:
-            raise _with_way_on(_loss_behind(error, writer)) from error
-        outcomes = loading.outcomes
-        return Outcome(
-            status="created" if options.scope == "schema" else status_of(outcomes),
-            command="migrate",
-            source=str(ends.source),
-            target=str(ends.target),
-            tables=outcomes,
-            left_behind=loading.left_behind,
-            views=loading.views,
-            violations=loading.violations,
-            timings=loading.timings,
-            versions=versions(),
-            started=clock.started,
-            workers=options.workers,
-        )
+            behind = _with_way_on(_loss_behind(error, writer))
+            if loading.committing:
+                behind.details[_ENDED] = _outcome_of(loading, ends, options, clock)
+            raise behind from error
+        return _outcome_of(loading, ends, options, clock)
+
+
+def _outcome_of(loading: Loading, ends: _Held, options: MigrationOptions, clock: Clock) -> Outcome:
+    outcomes = loading.outcomes
+    return Outcome(
+        status="created" if options.scope == "schema" else status_of(outcomes),
+        command="migrate",
+        source=str(ends.source),
+        target=str(ends.target),
+        tables=outcomes,
+        left_behind=loading.left_behind,
+        views=loading.views,
+        violations=loading.violations,
+        timings=loading.timings,
+        versions=versions(),
+        started=clock.started,
+        workers=options.workers,
+    )
+
+
+def _announce_shortage(
+    target: Endpoint, plan: Plan, options: MigrationOptions, observe: Observer
+) -> None:
+    """No reason to refuse: sizes are estimates, and a run that ends for want of room goes on."""
+    if options.resume or options.scope == "schema":
+        return
+    replaced = [table.target.name for table in plan.tables]
+    free = dialect_of(target).free_space(target, replaced)
+    if sentence := shortage(needed_bytes(plan), free, str(target)):
+        observe(Note(f"Warning: {sentence}"))
 
 
 def _unfinished_facts(writer: TargetSession, target: Endpoint) -> dict[str, str]:
@@ -307,6 +342,9 @@ def _refusing() -> Iterator[None]:
     try:
         yield
     except DatabaseError as error:
+        if error.transient:
+            # Whether it was committed is not known.
+            raise
         raise Refused(error.message, hint=error.hint, sqlstate=error.sqlstate) from error
 
 

@@ -27,6 +27,7 @@ from tableferry.outcomes import PlanOutcome
 from tableferry.plan import Known, adopted_in, make_plan
 from tableferry.running import Clock, jobs_over, require_tables, started_executor
 from tableferry.script import script_of
+from tableferry.space import disk_bytes, shortage
 from tableferry.surveying import SurveyRange, survey_range
 from tableferry.tasks import (
     CountRows,
@@ -40,10 +41,6 @@ from tableferry.versions import versions
 # What a whole migration costs beside reading the source once, measured on TPC-H: of 45 seconds of
 # processors 8 read SQLite and 4 to 5 made Arrow arrays.
 _WHOLE_TO_READ = 3.6
-# A row in PostgreSQL: a header of 23 bytes, padded, and a pointer of 4 ("Database Page Layout").
-_ROW_BYTES = 28
-# An entry of a B-tree: its header and pointer.
-_ENTRY_BYTES = 12
 
 
 def plan(
@@ -90,18 +87,24 @@ def plan(
         hold.check()
         known = replace(known, surveys=reading.surveys)
         made = make_plan(schema, offers, destination, known)
+        needed = sum(
+            disk_bytes(t, reading.rows[t.source.name], reading.bytes[t.source.name])
+            for t in made.tables
+        )
+        short: tuple[str, ...] = ()
+        if look:
+            replaced = [table.target.name for table in made.tables]
+            free = to_dialect.free_space(target, replaced)
+            short = tuple(filter(None, [shortage(needed, free, str(target))]))
         return PlanOutcome(
             source=str(source),
             target=str(target),
             plan=made,
             rows=reading.rows,
             ranges={name: len(parts) for name, parts in ranges.items()},
-            disk_bytes=sum(
-                _disk_bytes(t, reading.rows[t.source.name], reading.bytes[t.source.name])
-                for t in made.tables
-            ),
+            disk_bytes=needed,
             seconds=_WHOLE_TO_READ * reading.seconds / options.workers,
-            risks=(*hold.recovered, *used, *there.risks, *_risks(made, reading.surveys)),
+            risks=(*hold.recovered, *used, *there.risks, *short, *_risks(made, reading.surveys)),
             script=script_of(made, to_dialect.statements, there.schema, options.roles),
             timings=clock.timings(),
             versions=versions(),
@@ -243,14 +246,3 @@ def _risks(plan: Plan, surveys: Mapping[TableName, Survey]) -> Iterator[str]:
             wider = {w.column for w in table.widened if w.merged_classes}
             if wider & set(table.source.primary_key.columns):
                 yield f"{name}: values of its key that differ in storage class alone would meet"
-
-
-def _disk_bytes(table: TablePlan, rows: int, size: int) -> int:
-    """What the table and its keys and indexes may take, as far as rows tell."""
-    target = table.target
-    width = size // max(rows, 1)
-    per_column = width // max(len(target.columns), 1)
-    keys = [len(key.columns) for key in (*target.uniques, *filter(None, [target.primary_key]))]
-    keys += [len(index.columns) for index in target.indexes]
-    entries = sum(_ENTRY_BYTES + count * per_column for count in keys)
-    return rows * (_ROW_BYTES + width + entries)

@@ -66,6 +66,7 @@ def make_way(
         raise Refused(
             f"The target already holds rows in {_listed(filled)}.",
             hint="Give --drop-all to replace them, or choose an empty target.",
+            filled=True,
         )
     outside = session.referring_from_outside([found.name for _, found in in_the_way])
     if outside:

@@ -12,6 +12,7 @@ from rich.text import Text
 
 from tableferry.model import LeftBehind, TablePlan, Violation
 from tableferry.outcomes import Difference, DifferingRows, Drift, Outcome, PlanOutcome, TableOutcome
+from tableferry.space import amount
 from tableferry.spelling import harmless
 
 _STYLES = {
@@ -79,7 +80,7 @@ def show_plan(outcome: PlanOutcome, console: Console, *, verbose: bool = False) 
         grid.add_row(
             Text(harmless(str(table.source.name))),
             f"{outcome.rows[table.source.name]:,}",
-            _bytes(table.source.size),
+            amount(table.source.size),
             f"{outcome.ranges[table.source.name]:,}",
             Text(harmless(f"{table.target.name}{there}")),
         )
@@ -97,7 +98,7 @@ def show_plan(outcome: PlanOutcome, console: Console, *, verbose: bool = False) 
         console,
         f"A plan for {tables:,} {'table' if tables == 1 else 'tables'}, {rows:,} rows and "
         f"{views:,} {'view' if views == 1 else 'views'}: about {_duration(outcome.seconds)} and "
-        f"{_bytes(outcome.disk_bytes)} in the target. Nothing was touched.",
+        f"{amount(outcome.disk_bytes)} in the target. Nothing was touched.",
         "bold",
     )
 
@@ -125,7 +126,7 @@ def _grid(outcome: Outcome) -> Grid:
         grid.add_row(
             Text(harmless(table.source)),
             f"{table.source_rows:,}",
-            _bytes(table.bytes),
+            amount(table.bytes),
             f"{seconds:.2f}",
             rate,
             Text(table.verdict, style=_STYLES[table.verdict]),
@@ -136,15 +137,6 @@ def _grid(outcome: Outcome) -> Grid:
 def _busy_seconds(table: TableOutcome) -> float:
     """What workers spent on the table's rows, both sides: ranges of a table run side by side."""
     return sum(part.seconds for part in (*table.source_ranges, *table.target_ranges))
-
-
-def _bytes(count: int) -> str:
-    size = float(count)
-    for unit in ("B", "kB", "MB", "GB"):
-        if size < 1000 or unit == "GB":
-            break
-        size /= 1000
-    return f"{size:,.0f} {unit}" if unit == "B" else f"{size:,.1f} {unit}"
 
 
 def _changes(table: TableOutcome, *, verbose: bool) -> list[str]:

@@ -14,6 +14,7 @@ from functools import partial
 from tableferry.dialects import dialect_of
 from tableferry.dialects.base import Endpoint
 from tableferry.digest import Digest
+from tableferry.errors import DatabaseError, MisfitFound
 from tableferry.jobs import Jobs, Urgency
 from tableferry.model import Range, ReadColumn, Scan, TableName, ViewPlan
 from tableferry.tasks import DigestRange, Part, digest_range
@@ -56,6 +57,8 @@ class _Check:
         self._digests[side] = part.digest.digest
 
     def failed(self, side: int, error: Exception) -> None:
+        if not _is_of_the_view(error):
+            raise error
         self._errors[side] = str(error)
 
     @property
@@ -69,6 +72,20 @@ class _Check:
         if mine.rows != theirs.rows:
             return f"it shows {mine.rows:,} rows in the source and {theirs.rows:,} in the target"
         return "it shows other values in the target than in the source"
+
+
+# Classes of what says nothing of a view: the server has no room, was stopped, or failed itself
+# (PostgreSQL documentation, appendix A).
+_OF_THE_SERVER = ("53", "55", "57", "58", "F0", "XX")
+
+
+def _is_of_the_view(error: Exception) -> bool:
+    """Whether it would come again, and says something of what the view computes."""
+    if isinstance(error, MisfitFound):
+        return True
+    if not isinstance(error, DatabaseError) or error.transient:
+        return False
+    return not error.sqlstate.startswith(_OF_THE_SERVER)
 
 
 def _scans(view: ViewPlan, ends: tuple[Endpoint, Endpoint]) -> tuple[Scan, Scan]:

@@ -7,7 +7,7 @@ import sqlite3
 from collections import Counter
 from collections.abc import Mapping
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -116,6 +116,11 @@ class Reading:
     broken: Mapping[str, str]
     integrity: tuple[str, ...]
 
+    def without(self, table: str) -> Reading:
+        rows = {name: found for name, found in self.rows.items() if name != table}
+        broken = {name: why for name, why in self.broken.items() if name != table}
+        return replace(self, rows=rows, broken=broken)
+
     @property
     def whole(self) -> bool:
         return not self.schema and not self.broken
@@ -133,7 +138,7 @@ def read(path: Path) -> Reading:
         for name in names:
             try:
                 rows[name] = Counter(_stored(connection, name))
-            except sqlite3.Error as error:
+            except (sqlite3.Error, UnicodeDecodeError) as error:
                 broken[name] = str(error)
         try:
             found = connection.execute("PRAGMA integrity_check(5)").fetchall()

@@ -180,6 +180,21 @@ def test_what_is_read_back(any_database: Server, viewed: Path, query: str) -> No
         started.no_sessions(any_database)
 
 
+def test_a_worker_that_dies_while_a_view_is_read(any_database: Server, viewed: Path) -> None:
+    """That says nothing of the view, which is not left behind for it."""
+    arguments = ("database", "--workers", "2", *ends(viewed, any_database))
+    with run(*arguments, env=password(any_database)) as started:
+        reach(started, any_database, "pairs")
+        for pid, line in children(started.process.pid).items():
+            if "executors.serve" in line:
+                os.kill(pid, signal.SIGKILL)
+        _, err = started.process.communicate(timeout=10)
+
+    assert started.process.returncode == 4, err
+    assert "worker process" in err
+    assert "--resume" in err
+
+
 def test_a_lock_that_is_waited_for(any_database: Server, tmp_path: Path) -> None:
     """While the source is held still."""
     any_database.run("CREATE TABLE t (x int)")

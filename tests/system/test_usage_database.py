@@ -316,6 +316,29 @@ def test_interrupted_in_the_second(product: Product) -> None:
     assert main["report"]["status"] == "verified"
     assert usage["report"]["error"]["exit_code"] == 130
 
+    run = product.run("--resume")
+    assert run.code == 0, run.err
+    assert statuses(run) == [("main", "verified"), ("usage", "verified")]
+    commands = [each["report"]["command"] for each in run.report["databases"]]
+    assert commands == ["verify", "migrate"]
+    assert product.usage.rows("SELECT count(*) FROM numbers") == [(700_000,)]
+
+
+def test_gone_on_with_before_the_second_had_its_turn(product: Product) -> None:
+    sqlite_file(product.main_file, "INSERT INTO orders VALUES (9, 'nine')")
+    usage = product.usage_file.read_bytes()
+    product.usage_file.unlink()
+    failed = product.run("--misfit", "stop", "--from", sqlite_url(product.main_file))
+    assert failed.code == 4, failed.err
+    product.usage_file.write_bytes(usage)
+    sqlite_file(product.main_file, "DELETE FROM orders WHERE id = 9")
+
+    run = product.run("--misfit", "stop", "--resume")
+
+    assert run.code == 0, run.err
+    assert statuses(run) == [("main", "verified"), ("usage", "verified")]
+    assert "Going on with the run of" in run.err
+
 
 def test_from_python(product: Product) -> None:
     config = product.folder / "app.gcfg"

@@ -5,8 +5,9 @@ from __future__ import annotations
 import pickle
 
 import pytest
+from rich.console import Console
 
-from tableferry import errors
+from tableferry import cli, errors
 from tableferry.errors import DatabaseError, MisfitFound, TableferryError
 from tableferry.model import TableName
 
@@ -68,3 +69,24 @@ def test_details() -> None:
     assert DatabaseError("x", sqlstate="23505").sqlstate == "23505"
     assert DatabaseError("x").sqlstate == ""
     assert MisfitFound("x", columns=["a"]).details == {"columns": ["a"]}
+
+
+def test_a_fault_of_ours_never_says_that_rows_differ(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Python itself would end with 1."""
+    secret = "geheim"
+
+    def command(argv: list[str], console: Console, secrets: list[str]) -> int:
+        secrets.append(secret)
+        raise ValueError(f"a fault with {secret} in it")
+
+    monkeypatch.setattr(cli, "_command", command)
+
+    with pytest.raises(SystemExit) as ended:
+        cli.main([])
+
+    said = capsys.readouterr().err
+    assert ended.value.code == errors.EXIT_FAILED
+    assert "a fault with" in said
+    assert secret not in said

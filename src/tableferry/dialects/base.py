@@ -526,6 +526,11 @@ class Dialect(ABC):
         """Bytes of the database's tables, roughly; 0 where there is no database."""
 
     @abstractmethod
+    def free_space(self, endpoint: Endpoint, replaced: Sequence[TableName]) -> int | None:
+        """Bytes that a run may still write into a database, where ``replaced`` are its tables that
+        may go; None where nobody can say."""
+
+    @abstractmethod
     def candidates(self, column: Column) -> tuple[Candidate, ...]:
         """What a column of this database may be read as, the most useful first. The last one
         fits every value that the database can hold."""

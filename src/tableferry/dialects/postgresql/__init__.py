@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, closing, contextmanager
@@ -33,7 +34,7 @@ from tableferry.dialects.postgresql.types import (
     takes,
     type_for,
 )
-from tableferry.errors import DatabaseError, Refused, UsageError
+from tableferry.errors import DatabaseError, Refused, TableferryError, UsageError
 from tableferry.model import Candidate, Column, Kind, ReadColumn, TableName
 from tableferry.rejects import Stored
 
@@ -78,6 +79,16 @@ class PostgresDialect(Dialect):
                     raise
                 # Whoever holds the source still waits for longer, and says for whom.
                 return sys.maxsize
+
+    def free_space(self, endpoint: Endpoint, replaced: Sequence[TableName]) -> int | None:
+        try:
+            with closing(PostgresSession(endpoint)) as session:
+                folder, size = session.place(replaced)
+            return shutil.disk_usage(folder).free + size if folder else None
+        except (TableferryError, OSError):
+            # On another machine after all, in a container of its own, or not for us to see. What
+            # else is wrong with the server shows elsewhere.
+            return None
 
     def candidates(self, column: Column) -> tuple[Candidate, ...]:
         return candidates(column.declared)

@@ -7,6 +7,7 @@ schema it means.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Container, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
@@ -27,6 +28,7 @@ from tableferry.dialects.postgresql.sequences import (
 )
 from tableferry.dialects.postgresql.tables import Relation, Row, relations
 from tableferry.dialects.postgresql.usertypes import UserTypes
+from tableferry.errors import DatabaseError
 from tableferry.model import (
     Check,
     Column,
@@ -46,6 +48,9 @@ from tableferry.sql import qualified, quote
 Connection: TypeAlias = adbc_driver_postgresql.dbapi.Connection
 
 # pg_constraint.confdeltype and confupdtype.
+_DATA_CORRUPTED = "XX001"
+# Seconds.
+_MOMENT = 1.0
 _ACTIONS = {
     "a": "NO ACTION",
     "r": "RESTRICT",
@@ -334,13 +339,34 @@ def holds_short_rows(connection: Connection, table: TableName, most: int) -> boo
 
 def pages(connection: Connection, table: TableName) -> int:
     """Pages of the table, or of the largest of its partitions: a range of pages is read of each of
-    them. 0 where a partition is a foreign table, which has none."""
-    name = literal(qualified(table))
-    row = rows(
-        connection,
-        f"SELECT greatest(pg_relation_size({name}::regclass), max(pg_relation_size(c.oid))) "
-        "/ current_setting('block_size')::int AS pages, "
-        "coalesce(bool_or(c.relkind = 'f'), false) AS foreign_rows "
-        f"FROM pg_partition_tree({name}::regclass) p JOIN pg_class c ON c.oid = p.relid",
-    )[0]
-    return 0 if row["foreign_rows"] else int(row["pages"])
+    them. 0 where a partition is a foreign table, which has none.
+
+    Raises DatabaseError where a file has fewer pages than VACUUM or ANALYZE once counted: the
+    server takes what is there for all there is. A table that is not logged is empty after a crash.
+    """
+    name = f"{literal(qualified(table))}::regclass"
+    sizes = (
+        "SELECT c.relkind, c.relpages, c.oid::regclass::text AS called, "
+        "pg_relation_size(c.oid) / current_setting('block_size')::int AS pages, "
+        "c.relpages > 0 AND c.relpersistence <> 'u' AND c.relkind IN ('r', 'm') AS counted "
+        f"FROM pg_class c WHERE c.oid = {name} "
+        f"OR c.oid IN (SELECT relid FROM pg_partition_tree({name}))"
+    )
+    query = (
+        "SELECT max(pages) AS pages, coalesce(bool_or(relkind = 'f'), false) AS foreign_rows, "
+        "min(format('%s holds %s pages of %s', called, pages, relpages)) "
+        f"FILTER (WHERE counted AND pages < relpages) AS cut FROM ({sizes}) AS s"
+    )
+    row = rows(connection, query)[0]
+    if row["cut"] is not None:
+        # VACUUM cuts off empty pages a moment before it says so.
+        time.sleep(_MOMENT)
+        row = rows(connection, query)[0]
+    if row["cut"] is not None:
+        raise DatabaseError(
+            f"Table {table} is damaged: the file of {row['cut']} that PostgreSQL has counted.",
+            hint="Restore it from a backup. If its statistics are those of another server, ANALYZE "
+            "the table, then run again.",
+            sqlstate=_DATA_CORRUPTED,
+        )
+    return 0 if row["foreign_rows"] else int(row["pages"] or 0)

@@ -17,7 +17,7 @@ import pyarrow as pa
 from tableferry.addresses import PostgresServer
 from tableferry.dialects.base import Endpoint, Writer
 from tableferry.dialects.postgresql.ddl import literal
-from tableferry.errors import DatabaseError, Refused, TableferryError
+from tableferry.errors import LESS_MEMORY, DatabaseError, Refused, TableferryError
 from tableferry.interrupts import cancelling
 from tableferry.processes import role
 from tableferry.redaction import redact
@@ -77,8 +77,11 @@ _REFUSALS = {
     "3D000": "Create the database first (createdb), or correct its name in the URL.",
     "42501": "Grant this role what it needs, or connect as the owner.",
     "55P03": "Another session waits to have this table to itself; let it end, then run again.",
+    "53100": "The disk of the server is full: make room there.",
     "57P03": "The server is starting or ending; wait until it answers, then run again.",
-    "53200": "Too many tables at once for the server's max_locks_per_transaction; raise it.",
+    # Of its memory, or of the part of it where locks are kept.
+    "53200": "Raise max_locks_per_transaction where it has too many tables at once; else give the "
+    "server more memory.",
     "53300": "The server has no connection left; stop other clients or lower --workers.",
 }
 _UNREACHABLE = "Check that the server runs, and its host and port in the URL."
@@ -226,7 +229,7 @@ def errors(endpoint: Endpoint, what: str = "", *, connecting: bool = False) -> I
     """Turns what the driver raises into errors that name the server's object, with no secret."""
     try:
         yield
-    except TableferryError:
+    except (TableferryError, MemoryError):
         raise
     except (adbc_driver_manager.Error, OSError, pa.ArrowException) as error:
         raise translated(error, endpoint, what, connecting=connecting) from None
@@ -249,9 +252,10 @@ def translated(
             transient=passes(state, text) or not (state or tls),
         )
     place = f"{endpoint}, {what}" if what else str(endpoint)
+    short = not state and (text == "." or "out of memory" in text)
     return DatabaseError(
-        f"{place}: {text}",
-        hint=_REFUSALS.get(state, ""),
+        f"{place}: {'there was not enough memory for it.' if short else text}",
+        hint=LESS_MEMORY if short else _REFUSALS.get(state, ""),
         sqlstate=state,
         transient=passes(state, text),
     )

@@ -14,7 +14,7 @@ from typing import Any
 
 from tableferry.dialects.base import Endpoint, Hold
 from tableferry.dialects.postgresql.connection import address_of
-from tableferry.dialects.postgresql.ddl import rows_of
+from tableferry.dialects.postgresql.ddl import literal, rows_of
 from tableferry.dialects.postgresql.scope import covered
 from tableferry.dialects.postgresql.session import PostgresSession
 from tableferry.errors import DatabaseError, Refused, SourceChanged
@@ -25,6 +25,7 @@ from tableferry.sql import qualified
 _LOCK_SECONDS = 10
 # How often tables that come and go meanwhile are followed.
 _ATTEMPTS = 5
+_PASSING_OVER = ("zero_damaged_pages", "ignore_checksum_failure")
 _NOT_THERE = ("42P01", "3F000")
 _LOCK_NOT_AVAILABLE = "55P03"
 
@@ -82,6 +83,7 @@ class ExportedSnapshot(Hold):
     def __enter__(self) -> ExportedSnapshot:
         self._session = PostgresSession(self.endpoint)
         try:
+            self._require_loud()
             snapshot = self._locked_snapshot()
         except BaseException:
             self._session.close()
@@ -100,6 +102,19 @@ class ExportedSnapshot(Hold):
                 f"The session that held the source still was lost: {error.message}",
                 hint="Run again once the server stays up.",
             ) from error
+
+    def _require_loud(self) -> None:
+        """Told to go on over damage, the server would bring what is left for all there is
+        ("Developer Options", section 19.17)."""
+        listed = ", ".join(map(literal, _PASSING_OVER))
+        for row in self._session.rows(
+            f"SELECT name FROM pg_settings WHERE name IN ({listed}) AND setting = 'on'"
+        ):
+            raise Refused(
+                f"{self.endpoint} is set to {row['name']}: it would pass over damaged pages.",
+                hint="Let an administrator reset it for this role and database. To carry what is "
+                "left of a damaged table, copy it to another one first.",
+            )
 
     def _locked_snapshot(self) -> str:
         self._begin()

@@ -128,5 +128,7 @@ class PostgresLoader(Loader):
         """As connection.errors(), of this driver."""
         try:
             yield
+        except MemoryError:
+            raise
         except (psycopg.Error, OSError, pa.ArrowException) as error:
             raise postgres.translated(error, self._endpoint, what, connecting=connecting) from None

@@ -132,6 +132,24 @@ class PostgresSession(TargetSession, Surveyor):
         )
         return int(str(found[0]["size"]))
 
+    def place(self, tables: Sequence[TableName]) -> tuple[str, int]:
+        """The folder where the database's tables lie, "" where it is not on this machine or this
+        role may not know it, and the bytes that some tables take there."""
+        self.execute("SET LOCAL lock_timeout = '1s'")
+        listed = ", ".join(f"to_regclass({literal(qualified(table))})" for table in tables)
+        found = self.rows(
+            "SELECT inet_server_addr() IS NULL AS near, pg_backend_pid() AS pid, coalesce("
+            "(SELECT nullif(pg_tablespace_location(dattablespace), '') FROM pg_database "
+            "WHERE datname = current_database()), "
+            # Who may not know it sees no such line.
+            "(SELECT setting FROM pg_settings WHERE name = 'data_directory'), '') AS folder, "
+            "(SELECT coalesce(sum(pg_total_relation_size(t)), 0)::int8 "
+            f"FROM unnest(ARRAY[{listed}]::regclass[]) AS t) AS size"
+        )[0]
+        # A private server that root has started knows its folder by this name alone.
+        folder = str(found["folder"]).replace("/proc/self/", f"/proc/{found['pid']}/")
+        return folder if found["near"] else "", int(str(found["size"]))
+
     def texts(self, query: str) -> list[tuple[str, ...]]:
         return [tuple(map(str, row.values())) for row in self.rows(query)]
 
@@ -420,7 +438,8 @@ class PostgresSession(TargetSession, Surveyor):
             for field, r in zip(reader.schema, readings, strict=True):
                 if field.type != r.arrives:
                     raise MisfitFound(
-                        f"{scan.table}: {r.expression} arrives as {field.type}, not as {r.arrives}",
+                        f"Table {scan.table}: {r.expression} arrives as {field.type}, "
+                        f"not as {r.arrives}",
                         table=scan.table,
                         columns=[],
                     )

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager
+from pathlib import Path
 
 from tableferry.addresses import SqliteFile
 from tableferry.dialects.base import Clients, ColumnValues, Dialect, Endpoint, Hold, Statements
@@ -26,7 +29,7 @@ from tableferry.dialects.sqlite.types import (
     unkept,
 )
 from tableferry.dialects.sqlite.values import typed_values
-from tableferry.model import Candidate, Column, Kind, LeftBehind, ReadColumn, Table
+from tableferry.model import Candidate, Column, Kind, LeftBehind, ReadColumn, Table, TableName
 from tableferry.rejects import Stored
 from tableferry.sql import fold
 
@@ -47,6 +50,14 @@ class SqliteDialect(Dialect):
         assert isinstance(endpoint.address, SqliteFile)
         path = endpoint.address.path
         return path.stat().st_size if path.is_file() else 0
+
+    def free_space(self, endpoint: Endpoint, replaced: Sequence[TableName]) -> int | None:
+        assert isinstance(endpoint.address, SqliteFile)
+        path = Path(os.path.realpath(endpoint.address.path))
+        if not path.parent.is_dir():
+            return None
+        # What is there already stays until the end, and is copied.
+        return shutil.disk_usage(path.parent).free - self.size_hint(endpoint)
 
     def candidates(self, column: Column) -> tuple[Candidate, ...]:
         return candidates(column)

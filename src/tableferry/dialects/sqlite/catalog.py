@@ -315,6 +315,11 @@ def _indexes(
     for index, unique, origin, partial in reversed(catalog.indexes[name]):
         columns = catalog.index_columns[index]
         plain = all(collation == _BINARY for *_, collation in columns)
+        if not columns:
+            # Of a key that the table's definition names, and whose index is nowhere.
+            reason = "sqlite_schema has no such index; the file is damaged"
+            left.append(LeftBehind("index", index, name, reason))
+            continue
         if origin == "c":
             terms = _terms(columns, catalog.sql[("index", index)][1])
             where = index_definition(catalog.sql[("index", index)][1]).where

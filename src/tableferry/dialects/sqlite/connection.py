@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import re
@@ -15,8 +16,9 @@ import adbc_driver_manager
 import adbc_driver_sqlite.dbapi
 import pyarrow as pa
 
+from tableferry.addresses import STAGED_ENDING
 from tableferry.dialects.sqlite.leftovers import has_hot_journal, has_wal
-from tableferry.errors import DatabaseError, Refused, TableferryError
+from tableferry.errors import LESS_MEMORY, DatabaseError, Refused, TableferryError
 from tableferry.sql import constant
 
 _SESSION = (
@@ -171,9 +173,9 @@ def errors(path: Path, what: str = "") -> Iterator[None]:
     """Turns what the driver raises into errors that name the file and what to do."""
     try:
         yield
-    except TableferryError:
+    except (TableferryError, MemoryError):
         raise
-    except (adbc_driver_manager.Error, OSError, pa.ArrowInvalid) as error:
+    except (adbc_driver_manager.Error, OSError, pa.ArrowInvalid, UnicodeDecodeError) as error:
         raise translated(error, path, what) from error
 
 
@@ -205,10 +207,26 @@ def translated(error: BaseException, path: Path, what: str = "") -> TableferryEr
             f"({text.rpartition('unsafe use of ')[2]}).",
             hint="Take that rule, column or index out of a copy of the file, and migrate that.",
         )
-    damage = _DAMAGE.search(text)
-    if damage is not None:
+    if "disk is full" in text or getattr(error, "errno", None) in _NO_ROOM:
         return DatabaseError(
-            f"{place} is damaged: {damage[0]}.",
+            f"{place} could not be written, for want of space: {text}",
+            hint="Make room on its disk, or look at quotas and at limits of files' sizes.",
+            sqlstate=DISK_FULL,
+        )
+    if "disk I/O error" in text and _is_our_own(path):
+        # What SQLite makes of a quota, or of a limit (ulimit -f), as well as of a broken disk.
+        return DatabaseError(
+            f"{place} could not be written: {text}",
+            hint="Look at its disk, at quotas and at limits of files' sizes.",
+        )
+    if not text or "out of memory" in text:
+        # A stream of the driver's that could not allocate a batch has no words for it.
+        return DatabaseError(f"{place}: there was not enough memory for it.", hint=LESS_MEMORY)
+    damage = _DAMAGE.search(text)
+    if damage is not None or isinstance(error, UnicodeDecodeError):
+        what = damage[0] if damage else "names or definitions of its schema are no UTF-8"
+        return DatabaseError(
+            f"{place} is damaged: {what}.",
             hint="Run PRAGMA integrity_check on a copy; 'sqlite3 FILE .recover' may save the rest.",
         )
     if "locked" in text or "busy" in text:
@@ -218,6 +236,16 @@ def translated(error: BaseException, path: Path, what: str = "") -> TableferryEr
             transient=True,
         )
     return DatabaseError(f"{place}: {text}", sqlstate=_state(text))
+
+
+# What a system says where a file cannot grow: the disk's end, a quota's, a limit's.
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+DISK_FULL = "53100"
+
+
+def _is_our_own(path: Path) -> bool:
+    """The file beside the target, or a part of it."""
+    return STAGED_ENDING in (path.suffix, path.parent.suffix.removesuffix("-parts"))
 
 
 # The driver gives no codes. These are the SQLSTATEs that the words amount to (PostgreSQL

@@ -59,8 +59,10 @@ _MIN_RANGE_ROWS = 1_000
 _MAX_COLUMNS = 2_000
 _MAX_RANGES = 1_000
 
-# A ceiling of address space, in bytes; reads are some 5 % faster ("Memory-Mapped I/O").
+# A ceiling of address space, in bytes; reads are some 5 % faster ("Memory-Mapped I/O"). What cannot
+# be read of a map ends the process, which must be a worker then: so no small file is mapped.
 _MMAP_SIZE = 1 << 40
+_LEAST_MAPPED = 32 << 20
 
 _MISMATCH = re.compile(r"Type mismatch in column (\d+)")
 
@@ -165,7 +167,7 @@ class SqliteSession(Session, Surveyor):
                 if values.misfits is not None
             ]
             if bad:
-                raise MisfitFound(f"{scan.table}: values do not fit", table=scan.table, columns=bad)
+                raise self._misfit(scan, bad)
             respelled = tuple((i, d.respelled) for i, d in enumerate(decoded) if d.respelled)
             yield Batch(tuple(values.array for values in decoded), respelled)
 
@@ -288,12 +290,20 @@ class SqliteSession(Session, Surveyor):
             reader = cursor.fetch_record_batch()
             for field, header in zip(reader.schema, headers, strict=True):
                 if field.type != HEADER_TYPES[header]:
-                    raise _misfit(scan)
+                    raise self._misfit(scan, [])
             header_rows = 1
             for batch in reader:
                 if batch.num_rows > header_rows:
                     yield _grouped(batch.slice(header_rows), readings, scan)
                 header_rows = 0
+
+    def _misfit(self, scan: Scan, columns: list[str]) -> MisfitFound:
+        names = ", ".join(columns or [column.column.name for column in scan.columns])
+        return MisfitFound(
+            f"{self._path}, table {scan.table}: a value is not what its column says ({names}).",
+            table=scan.table,
+            columns=columns,
+        )
 
     def _ends(self, table: TableName, locator: str) -> tuple[int, int]:
         """The first and the last rowid; of an empty table, a last before the first."""
@@ -308,6 +318,9 @@ class SqliteSession(Session, Surveyor):
     def _mapped(self) -> Iterator[None]:
         """The file's pages read through a memory map, let go of afterwards: a worker would
         otherwise come to hold the whole file in its memory."""
+        if self._path.stat().st_size < _LEAST_MAPPED:
+            yield
+            return
         sqlite.run(self._connection, f"PRAGMA mmap_size = {_MMAP_SIZE}")
         try:
             yield
@@ -322,7 +335,7 @@ class SqliteSession(Session, Surveyor):
             raise
         except Exception as error:
             if _MISMATCH.search(str(error)):
-                raise _misfit(scan) from error
+                raise self._misfit(scan, []) from error
             what = described(scan.table, part, "rowids")
             raise sqlite.translated(error, self._path, what) from error
 
@@ -361,10 +374,6 @@ def _reject(scan: Scan, values: Sequence[TypedValues], why: Exclusion, row: int)
         reason=why.reason,
         row=stored,
     )
-
-
-def _misfit(scan: Scan) -> MisfitFound:
-    return MisfitFound(f"{scan.table}: values do not fit", table=scan.table, columns=[])
 
 
 def cut(low: int, high: int, parts: int) -> tuple[Range, ...]:
