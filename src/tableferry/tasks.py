@@ -94,7 +94,9 @@ def _kept(opened: dict[Endpoint, S], endpoint: Endpoint, opening: Opening[S]) ->
     try:
         yield opened[endpoint]
     except BaseException:
-        opened.pop(endpoint).close()
+        # A task within a task, which had the same one, has closed it.
+        if (session := opened.pop(endpoint, None)) is not None:
+            session.close()
         raise
 
 
