@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, NoReturn, TextIO, TypeAlias, cast
 
 from rich.console import Console
+from rich.text import Text
 
 from tableferry import __version__, usage
 from tableferry.addresses import Databases
@@ -30,6 +31,7 @@ from tableferry.interrupts import Watch
 from tableferry.outcomes import Outcome, PlanOutcome
 from tableferry.processes import FEW_THREADS
 from tableferry.redaction import redact, secrets_of
+from tableferry.spelling import harmless
 from tableferry.usage import Arguments
 
 if TYPE_CHECKING:
@@ -49,7 +51,7 @@ _INTERRUPTED = (
 
 def main(argv: Sequence[str] | None = None) -> NoReturn:
     """What the console scripts run; see command.py."""
-    console = Console(file=_errors(), highlight=False)
+    console = _Terminal(file=_errors(), highlight=False)
     given = list(sys.argv[1:] if argv is None else argv)
     secrets = secrets_of(given)
     # What writes nothing has nothing to go on with.
@@ -119,6 +121,14 @@ def _print(text: str) -> None:
         # Whoever has read enough wants no more.
         if not isinstance(error, BrokenPipeError):
             raise UsageError(f"Standard output cannot be written: {error.strerror}.") from error
+
+
+class _Terminal(Console):
+    """Names and values are others': what would act on a terminal in them, or hide, is shown by its
+    symbol."""
+
+    def render_str(self, text: str, **options: Any) -> Text:
+        return super().render_str(harmless(text), **options)
 
 
 def _complain(

@@ -28,7 +28,7 @@ from tests.system.support import (
     sqlite_rows,
 )
 
-from tableferry.dialects.sqlite.leftovers import left_beside
+from tableferry.dialects.sqlite.leftovers import has_hot_journal, left_beside
 
 _ROWS = 500
 SCRIPT = (
@@ -302,6 +302,26 @@ def test_half_a_transaction_where_nobody_may_undo_it(
     assert "source.db-journal" in run.err
     assert "Copy both files" in run.err
     assert fingerprint(half_done) == before
+
+
+@pytest.mark.parametrize("may_write", [False, True])
+def test_a_transaction_that_somebody_is_in_is_left_to_him(
+    as_others: Callable[..., Run], any_database: Server, tmp_path: Path, may_write: bool
+) -> None:
+    path = sqlite_file(_folder(tmp_path) / "source.db", SCRIPT)
+    ferried(path, any_database)
+    with closing(sqlite3.connect(path, isolation_level=None)) as writer:
+        # Otherwise the journal begins with zeros as long as it is not on the disk.
+        writer.execute("PRAGMA synchronous = OFF")
+        writer.execute("BEGIN IMMEDIATE")
+        writer.execute("UPDATE things SET name = 'not yet'")
+        assert has_hot_journal(path)
+        run = ferry(path, any_database, "--verify") if may_write else as_others(path, "--verify")
+        writer.execute("COMMIT")
+
+    assert run.code == 0, run
+    assert "middle of a transaction" not in run.err
+    assert sqlite_rows(path, "SELECT DISTINCT name FROM things") == [("not yet",)]
 
 
 def test_a_wal_where_nobody_may_write(as_others: Callable[..., Run], logged: Path) -> None:

@@ -235,7 +235,8 @@ def translated(error: BaseException, path: Path, what: str = "") -> TableferryEr
             hint="Stop the service that uses it, then run again.",
             transient=True,
         )
-    return DatabaseError(f"{place}: {text}", sqlstate=_state(text))
+    state = _state(text)
+    return DatabaseError(f"{place}: {text}", hint=_HINTS.get(state, ""), sqlstate=state)
 
 
 # What a system says where a file cannot grow: the disk's end, a quota's, a limit's.
@@ -247,6 +248,12 @@ def _is_our_own(path: Path) -> bool:
     """The file beside the target, or a part of it."""
     return STAGED_ENDING in (path.suffix, path.parent.suffix.removesuffix("-parts"))
 
+
+_OF_THE_SOURCE = (
+    "The target does not take it. If the source's schema says the same, the source is damaged; in "
+    "SQLite, PRAGMA integrity_check tells."
+)
+_HINTS = {"23502": _OF_THE_SOURCE, "23505": _OF_THE_SOURCE}
 
 # The driver gives no codes. These are the SQLSTATEs that the words amount to (PostgreSQL
 # documentation, appendix A).

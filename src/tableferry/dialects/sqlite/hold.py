@@ -14,8 +14,8 @@ from types import TracebackType
 from tableferry.addresses import SqliteFile
 from tableferry.dialects.base import Endpoint, Hold
 from tableferry.dialects.sqlite import connection as sqlite
-from tableferry.dialects.sqlite.leftovers import Leftovers, journal_of, left_beside, wal_of
-from tableferry.errors import Refused, SourceChanged, WorkerDied
+from tableferry.dialects.sqlite.leftovers import journal_of, left_beside, wal_of
+from tableferry.errors import Refused, SourceChanged, TableferryError, WorkerDied
 from tableferry.processes import environment_without_secrets
 
 # Nanoseconds; the clocks of Linux file systems tick every 1 to 10 ms.
@@ -41,13 +41,19 @@ class WatchedFile(Hold):
         self._file = _path(endpoint)
 
     def __enter__(self) -> WatchedFile:
-        left = _left(self._file)
-        if left.journal:
+        left = left_beside(self._file)
+        if left.journal and _may_undo(self._file):
             self._play_back()
         self._unlocked = sqlite.is_read_unlocked(self._file)
         self._had_wal = wal_of(self._file).exists()
         self._before = touched(self._file)
-        self._connection = sqlite.open_reader(self._file)
+        try:
+            self._connection = sqlite.open_reader(self._file)
+        except TableferryError as error:
+            # One that somebody still writes does not stand in the way of a reader.
+            if left.journal and not _may_undo(self._file):
+                raise _not_undone(self._file) from error
+            raise
         self._version = self._data_version()
         self.recovered = left.told()
         return self
@@ -78,15 +84,17 @@ class WatchedFile(Hold):
         return int(row[0])
 
 
-def _left(file: Path) -> Leftovers:
-    left = left_beside(file)
-    if left.journal and not (os.access(file, os.W_OK) and os.access(file.parent, os.W_OK)):
-        raise Refused(
-            f"{file} was left in the middle of a transaction, which SQLite has to undo as "
-            f"{journal_of(file).name} tells; this user may not write there.",
-            hint="Copy both files into a folder of your own, or run as a user who may write there.",
-        )
-    return left
+def _may_undo(file: Path) -> bool:
+    """Whether SQLite may play a journal back, and remove it."""
+    return os.access(file, os.W_OK) and os.access(file.parent, os.W_OK)
+
+
+def _not_undone(file: Path) -> Refused:
+    return Refused(
+        f"{file} was left in the middle of a transaction, which SQLite has to undo as "
+        f"{journal_of(file).name} tells; this user may not write there.",
+        hint="Copy both files into a folder of your own, or run as a user who may write there.",
+    )
 
 
 def touched(file: Path) -> tuple[tuple[int, ...], ...]:
@@ -126,7 +134,9 @@ class LockedFile(Hold):
                 f"{self._file} is empty: it holds no tables.",
                 hint="Check that this is the file you mean.",
             )
-        left = _left(self._file)
+        left = left_beside(self._file)
+        if left.journal and not _may_undo(self._file):
+            raise _not_undone(self._file)
         self._holder = subprocess.Popen(
             # -P: the script's folder, with its module "types", stays off the module path.
             [sys.executable, "-P", str(_HOLDER)],
