@@ -142,7 +142,7 @@ def main() -> None:
     assert dashes == "--"
     os.environ[FOLDER], os.environ[SERVER], os.environ[URL] = folder, pid, url
     note({"mark": "began"})
-    from tableferry import cli, loading, migration, running
+    from tableferry import cli, loading, loads, migration, running
     from tableferry.executors import ProcessExecutor
     from tableferry.jobs import Jobs
 
@@ -163,7 +163,7 @@ def main() -> None:
 
     made = loading.Loading.__init__
 
-    def make(self: loading.Loading, route: loading.Route, *others: Any, **named: Any) -> None:
+    def make(self: loading.Loading, route: loads.Route, *others: Any, **named: Any) -> None:
         made(self, route, *others, **named)
         self._apart = route.destination.dialect.one_writer and STRAIGHT not in os.environ
         if HELPERS in os.environ:

@@ -10,9 +10,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn, TypeAlias
+from typing import IO, TYPE_CHECKING, Any, NoReturn, TextIO, TypeAlias, cast
 
 from rich.console import Console
+from rich.text import Text
 
 from tableferry import __version__, usage
 from tableferry.addresses import Databases
@@ -30,6 +31,7 @@ from tableferry.interrupts import Watch
 from tableferry.outcomes import Outcome, PlanOutcome
 from tableferry.processes import FEW_THREADS
 from tableferry.redaction import redact, secrets_of
+from tableferry.spelling import harmless
 from tableferry.usage import Arguments
 
 if TYPE_CHECKING:
@@ -49,10 +51,12 @@ _INTERRUPTED = (
 
 def main(argv: Sequence[str] | None = None) -> NoReturn:
     """What the console scripts run; see command.py."""
-    console = Console(stderr=True, highlight=False)
+    console = _Terminal(file=_errors(), highlight=False)
     given = list(sys.argv[1:] if argv is None else argv)
     secrets = secrets_of(given)
-    watch = Watch(_INTERRUPTED)
+    # What writes nothing has nothing to go on with.
+    farewell = "Interrupted." if {"plan", "--verify"} & set(given) else _INTERRUPTED
+    watch = Watch(farewell)
     code = EXIT_INTERRUPTED
     try:
         try:
@@ -76,8 +80,55 @@ def main(argv: Sequence[str] | None = None) -> NoReturn:
         watch.told()
         # The terminal may be what is gone.
         with suppress(OSError):
-            _say(console, _INTERRUPTED, "bold red")
+            _say(console, farewell, "bold red")
     sys.exit(code)
+
+
+class _Errors:
+    """Standard error, where a full disk, or a reader that has gone, is no reason to end a run."""
+
+    def __init__(self, file: TextIO) -> None:
+        self._file = file
+
+    def write(self, text: str) -> int:
+        with suppress(OSError):
+            self._file.write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        with suppress(OSError):
+            self._file.flush()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._file, name)
+
+
+def _errors() -> IO[str] | None:
+    # None where the process was started without.
+    return cast("IO[str]", _Errors(sys.stderr)) if sys.stderr is not None else None
+
+
+def _print(text: str) -> None:
+    """What was asked for. Raises UsageError where it cannot be written."""
+    if sys.stdout is None:
+        raise UsageError("There is no standard output to write to.")
+    try:
+        sys.stdout.write(text)
+        sys.stdout.flush()
+    except OSError as error:
+        # What is still in the buffer would be tried once more at the end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        # Whoever has read enough wants no more.
+        if not isinstance(error, BrokenPipeError):
+            raise UsageError(f"Standard output cannot be written: {error.strerror}.") from error
+
+
+class _Terminal(Console):
+    """Names and values are others': what would act on a terminal in them, or hide, is shown by its
+    symbol."""
+
+    def render_str(self, text: str, **options: Any) -> Text:
+        return super().render_str(harmless(text), **options)
 
 
 def _complain(
@@ -95,10 +146,10 @@ def _say(console: Console, text: str, style: str = "") -> None:
 def _command(argv: list[str], console: Console, secrets: list[str]) -> int:
     arguments = usage.parse(argv)
     if arguments.command == "help":
-        sys.stdout.write(usage.USAGE)
+        _print(usage.USAGE)
         return EXIT_VERIFIED
     if arguments.command == "version":
-        sys.stdout.write(f"tableferry {__version__}\n")
+        _print(f"tableferry {__version__}\n")
         return EXIT_VERIFIED
     # Before numpy is imported, which looks at it then. Only here: in a caller's process what numpy
     # does is the caller's.
@@ -280,7 +331,7 @@ def _ending(command: _Command, pair: Pair) -> Outcome | PlanOutcome:
         if not arguments.quiet:
             summary.show_plan(outcome, console, verbose=arguments.verbose)
         if arguments.sql:
-            sys.stdout.write(outcome.script)
+            _print(outcome.script)
     elif not arguments.quiet:
         summary.show(outcome, console, verbose=arguments.verbose)
     return outcome
@@ -450,7 +501,7 @@ def _write_report(arguments: Arguments, content: dict[str, Any]) -> None:
     from tableferry import report
 
     if arguments.report == "-":
-        sys.stdout.write(report.as_json(content))
+        _print(report.as_json(content))
     elif arguments.report:
         report.write(content, Path(arguments.report))
 

@@ -217,6 +217,11 @@ class Ledger:
             f"({name}, {current}, {part.number}, {bounds}, NULL, NULL)",
         )
 
+    def disclaim(self, table: TableName, part: Range) -> str:
+        """The statement that takes a range's line out."""
+        where = f"table_name = {constant(table.name)} AND range_number = {part.number}"
+        return f"DELETE FROM {self._name(RANGES)} WHERE {where}"
+
     def record(self, session: Writer, table: TableName, part: Range, brought: Digest) -> None:
         session.execute(
             f"UPDATE {self._name(RANGES)} SET row_count = {brought.rows}, "

@@ -13,14 +13,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from functools import partial
 
-from tableferry.adoption import Adopted
 from tableferry.building import Building, is_refusal_of_values
-from tableferry.casts import Offers
 from tableferry.comparison import Comparison
-from tableferry.dialects.base import Endpoint, Session, Statements, TargetSession
+from tableferry.dialects.base import Session, Statements, TargetSession
 from tableferry.errors import MisfitFound, RunFailed
 from tableferry.events import Note, Observer, Phase, PhaseBegins, PhaseEnds
 from tableferry.generations import (
@@ -34,15 +32,14 @@ from tableferry.generations import (
     why_again,
 )
 from tableferry.jobs import Jobs, Urgency
-from tableferry.ledger import Ledger, Recorded
+from tableferry.ledger import Recorded
+from tableferry.loads import Load, Policy, Route
 from tableferry.model import (
     Exclusion,
     LeftBehind,
-    MisfitPolicy,
     Plan,
     Range,
     Restoration,
-    Roles,
     RowHash,
     Scan,
     Schema,
@@ -51,12 +48,9 @@ from tableferry.model import (
     TablePlan,
     ViewPlan,
     Violation,
-    ViolationPolicy,
 )
-from tableferry.naming import Destination
-from tableferry.outcomes import MAX_LISTED, TableOutcome
+from tableferry.outcomes import TableOutcome
 from tableferry.plan import Known, again, make_plan, next_generation
-from tableferry.rejects import RejectFolder
 from tableferry.resuming import creation, cut_around, take_up, view_line
 from tableferry.sides import Side
 from tableferry.surveying import SurveyRange, survey_range
@@ -78,65 +72,10 @@ from tableferry.viewing import disagreements
 
 # Views over larger tables are created, and not read: each may read all of them several times.
 _MOST_VIEWED_BYTES = 1 << 30
-# So much is one range to any database, of rows with about so many bytes besides their values.
-_FEW_BYTES = 256 << 10
-_ROW_OVERHEAD = 40
 # Small tables whose statistics one job gathers.
 _ANALYZED_TOGETHER = 100
 # Workers for each process of the server that may help one of them to build an index.
 _WORKERS_A_HELPER = 4
-
-
-@dataclass(frozen=True, slots=True)
-class Route:
-    """Both ends of a load and what they can do."""
-
-    source: Endpoint
-    target: Endpoint
-    offers: Offers
-    destination: Destination
-    rejects: RejectFolder
-    # Tables that an application has made in the target, by the source's names.
-    adopted: Mapping[TableName, Adopted] = field(default_factory=dict)
-
-    @property
-    def ledger(self) -> Ledger:
-        return Ledger(self.destination.schema)
-
-
-@dataclass(frozen=True, slots=True)
-class Policy:
-    """What becomes of values that do not fit, and of rows that break a rule."""
-
-    misfit: MisfitPolicy = "widen"
-    violations: ViolationPolicy = "report"
-    roles: Roles = field(default_factory=Roles)
-    # The schema is wanted, and no row.
-    rowless: bool = False
-    # How many differences of a table are listed.
-    listed: int = MAX_LISTED
-
-
-@dataclass
-class _Load:
-    """Where one table stands."""
-
-    plan: TablePlan
-    source: Side
-    target: Side
-    unfinished: int = 0
-    misfit: bool = False
-    # The value that was met and did not fit, while rows were copied.
-    refused: MisfitFound | None = None
-    # Where set, the table is loaded again as soon as its running jobs have ended.
-    again: bool = False
-    survey: Survey | None = None
-    seconds: dict[str, float] = field(default_factory=dict)
-    began: dict[str, float] = field(default_factory=dict)
-
-    @property
-    def few(self) -> bool:
-        return self.source.bytes + self.source.rows * _ROW_OVERHEAD <= _FEW_BYTES
 
 
 class Loading:
@@ -161,7 +100,7 @@ class Loading:
         self._rejecting: set[TableName] = set()
         self._excluded: dict[TableName, dict[RowHash, Exclusion]] = {}
         self._surveys: dict[TableName, Survey] = {}
-        self._loads: dict[TableName, _Load] = {}
+        self._loads: dict[TableName, Load] = {}
         self._outcomes: dict[TableName, TableOutcome] = {}
         self._disagreeing: dict[TableName, frozenset[str]] = {}
         self._aside: tuple[Restoration, ...] = ()
@@ -299,7 +238,7 @@ class Loading:
     def run_without_rows(self) -> None:
         """Everything but rows: the types are those of the declarations, since no value was seen."""
         for table in self.plan.tables:
-            load = _Load(
+            load = Load(
                 table,
                 Side(self._route.source, table.pair.source),
                 Side(self._route.target, table.pair.target),
@@ -338,7 +277,7 @@ class Loading:
         pair = table.pair
         recorded = self._recorded.get(table.target.name, ())
         ranges = self._source_session.ranges(table.source)
-        load = _Load(
+        load = Load(
             table,
             Side(
                 self._route.source,
@@ -351,6 +290,7 @@ class Loading:
         self._loads[table.source.name] = load
         self._begin(load, "copy", table.source.rows)
         digests = {line.part: line.digest for line in recorded}
+        bounded_by = self._bounded_by(table) if recorded else ""
         for part in load.source.ranges:
             self._add(
                 load,
@@ -365,6 +305,7 @@ class Loading:
                     self._apart,
                     counted=len(load.source.ranges) == 1,
                     recorded=digests.get(part),
+                    bounded_by=bounded_by,
                 ),
                 partial(self._copied, load, part),
                 Urgency.COPY,
@@ -373,7 +314,7 @@ class Loading:
 
     def _add(
         self,
-        load: _Load,
+        load: Load,
         task: Callable[..., object],
         argument: object,
         then: Callable[..., None],
@@ -405,7 +346,7 @@ class Loading:
             about=str(load.plan.source.name),
         )
 
-    def _when_idle(self, load: _Load) -> None:
+    def _when_idle(self, load: Load) -> None:
         if load.unfinished or self._loads[load.plan.source.name] is not load:
             return
         if load.again:
@@ -415,10 +356,13 @@ class Loading:
 
     # Copy
 
-    def _copied(self, load: _Load, part: Range, result: Part) -> None:
+    def _copied(self, load: Load, part: Range, result: Part) -> None:
         if result.changed:
             self._source_moved_on(load)
             return
+        if result.again and not any(each.again for each in load.source.parts.values()):
+            name = load.plan.source.name
+            self._observe(Note(f"{name}: what has changed since it had arrived is copied again"))
         if not result.place:
             self._arrived(load, part, result)
             return
@@ -428,7 +372,7 @@ class Loading:
         arrived = partial(self._arrived, load, part, result)
         self._add(load, gather_range, job, lambda _: arrived(), Urgency.COPY)
 
-    def _arrived(self, load: _Load, part: Range, result: Part) -> None:
+    def _arrived(self, load: Load, part: Range, result: Part) -> None:
         load.source.parts[part.number] = result
         if load.misfit or load.again or len(load.source.parts) < len(load.source.ranges):
             return
@@ -444,7 +388,7 @@ class Loading:
             Urgency.KEYS,
         )
 
-    def _counted_source(self, load: _Load, count: int) -> None:
+    def _counted_source(self, load: Load, count: int) -> None:
         load.source.count = count
         if load.source.all_rows == count:
             self._add_keys(load)
@@ -452,7 +396,7 @@ class Loading:
             # The fast read leaves out rows it would misread: find out which and why.
             load.misfit = True
 
-    def _copy_failed(self, load: _Load, error: Exception) -> None:
+    def _copy_failed(self, load: Load, error: Exception) -> None:
         computed = frozenset() if load.plan.adopted else computed_columns(load.plan)
         if computed and is_refusal_of_values(error):
             # What is computed from a value may be what the server refuses.
@@ -464,7 +408,7 @@ class Loading:
         load.refused = error
         self._withdraw(load)
 
-    def _withdraw(self, load: _Load) -> None:
+    def _withdraw(self, load: Load) -> None:
         load.unfinished -= self._jobs.withdraw(
             lambda job: (
                 isinstance(job, CopyRange | GatherRange)
@@ -472,7 +416,17 @@ class Loading:
             )
         )
 
-    def _source_moved_on(self, load: _Load) -> None:
+    def _bounded_by(self, table: TablePlan) -> str:
+        """The target's column that tells which rows of a range have arrived; "" where none does, or
+        where rules are in force already that rows of two moments may break."""
+        column = self._route.offers.source.bounded_by(table.source)
+        ruled = table.adopted or table.target.name.name in self._building.marks.values()
+        if not column or self._apart or ruled:
+            return ""
+        i = [each.name for each in table.source.columns].index(column)
+        return table.target.columns[i].name if table.candidates[i].kind.name == "int" else ""
+
+    def _source_moved_on(self, load: Load) -> None:
         """Since an earlier run copied a range, which holds other rows by now."""
         if load.again:
             return
@@ -484,7 +438,7 @@ class Loading:
 
     # Survey
 
-    def _begin_survey(self, load: _Load) -> None:
+    def _begin_survey(self, load: Load) -> None:
         table = load.plan.source
         self._begin(load, "survey", table.rows)
         candidates = tuple(self._route.offers(table, column) for column in table.columns)
@@ -504,7 +458,7 @@ class Loading:
             )
             self._add(load, survey_range, job, surveyed, Urgency.SURVEY)
 
-    def _plan_again(self, load: _Load) -> None:
+    def _plan_again(self, load: Load) -> None:
         assert load.survey is not None
         name = load.plan.source.name
         self._surveys[name] = load.survey
@@ -525,7 +479,7 @@ class Loading:
             raise misread(load.plan, load.refused, (load.source.count, load.source.rows))
         self._load_again(load)
 
-    def _load_without(self, load: _Load, computed: frozenset[str]) -> None:
+    def _load_without(self, load: Load, computed: frozenset[str]) -> None:
         """Loads a table again with the source's values in columns that the target would compute
         otherwise."""
         name = load.plan.source.name
@@ -533,7 +487,7 @@ class Loading:
         self.plan = next_generation(self.plan, self._make_plan())
         self._load_again(load)
 
-    def _load_again(self, load: _Load) -> None:
+    def _load_again(self, load: Load) -> None:
         for table in self.plan.tables:
             other = self._loads[table.source.name]
             if table.generation != other.plan.generation and not other.again:
@@ -547,7 +501,7 @@ class Loading:
                 if other is not load:
                     self._when_idle(other)
 
-    def _create_anew(self, load: _Load) -> None:
+    def _create_anew(self, load: Load) -> None:
         table = self.plan.table(load.plan.source.name)
         self._outcomes.pop(table.source.name, None)
         self._recorded = {n: r for n, r in self._recorded.items() if n != table.target.name}
@@ -562,13 +516,13 @@ class Loading:
 
     # Keys, indexes, read back
 
-    def _add_keys(self, load: _Load) -> None:
+    def _add_keys(self, load: Load) -> None:
         target = load.plan.target
         if target.primary_key or target.uniques or target.checks:
             self._begin(load, "index", 0)
         self._building.keys(load.plan, partial(self._add, load), partial(self._add_indexes, load))
 
-    def _add_indexes(self, load: _Load) -> None:
+    def _add_indexes(self, load: Load) -> None:
         if load.again:
             return
         if load.plan.target.indexes:
@@ -576,11 +530,11 @@ class Loading:
         self._building.indexes(load.plan, partial(self._add, load), partial(self._indexed, load))
         self._read_back(load)
 
-    def _indexed(self, load: _Load) -> None:
+    def _indexed(self, load: Load) -> None:
         self._end(load, "index")
         self._gather_statistics(load)
 
-    def _read_back(self, load: _Load) -> None:
+    def _read_back(self, load: Load) -> None:
         table, target = load.plan.target, self._route.target
         self._begin(load, "verify", load.plan.source.rows)
         load.target.scan = _taking_names(load.target.scan, load.source)
@@ -610,7 +564,7 @@ class Loading:
                 Urgency.DIGEST,
             )
 
-    def _gather_statistics(self, load: _Load) -> None:
+    def _gather_statistics(self, load: Load) -> None:
         """For the planner, by whoever has nothing more urgent to do; of small tables later, many
         in one transaction."""
         name = load.plan.target.name
@@ -631,23 +585,23 @@ class Loading:
             self._jobs.add(run_statements, job, lambda _: None, urgency=Urgency.FINISH)
         self._jobs.run()
 
-    def _digested(self, load: _Load, part: Range, result: Part) -> None:
+    def _digested(self, load: Load, part: Range, result: Part) -> None:
         load.target.parts[part.number] = result
         if result.count is not None:
             load.target.count = result.count
         self._compare_when_complete(load)
 
-    def _counted_target(self, load: _Load, count: int) -> None:
+    def _counted_target(self, load: Load, count: int) -> None:
         load.target.count = count
         self._compare_when_complete(load)
 
-    def _compare_when_complete(self, load: _Load) -> None:
+    def _compare_when_complete(self, load: Load) -> None:
         if not load.target.complete or load.again:
             return
         add, done = partial(self._add, load), partial(self._compared, load)
         Comparison(load.source, load.target, add, done, self._listed).conclude()
 
-    def _compared(self, load: _Load, outcome: TableOutcome) -> None:
+    def _compared(self, load: Load, outcome: TableOutcome) -> None:
         if load.again:
             return
         disagreeing = frozenset() if load.plan.adopted else computed_otherwise(load.plan, outcome)
@@ -663,7 +617,7 @@ class Loading:
             plan=load.plan,
         )
 
-    def _join_rejects(self, load: _Load) -> str:
+    def _join_rejects(self, load: Load) -> str:
         if not load.plan.rejecting:
             return ""
         return str(self._route.rejects.join(load.plan.pair, load.source.ranges))
@@ -680,13 +634,13 @@ class Loading:
 
     # Times
 
-    def _begin(self, load: _Load, phase: Phase, rows: int) -> None:
+    def _begin(self, load: Load, phase: Phase, rows: int) -> None:
         if phase not in load.began:
             load.began[phase] = time.perf_counter()
             self._spans.setdefault(phase, (load.began[phase], load.began[phase]))
             self._observe(PhaseBegins(phase, load.plan.source.name, rows))
 
-    def _end(self, load: _Load, phase: Phase) -> None:
+    def _end(self, load: Load, phase: Phase) -> None:
         if phase in load.began:
             now = time.perf_counter()
             load.seconds[phase] = now - load.began[phase]

@@ -32,6 +32,7 @@ from tableferry.events import (
 from tableferry.model import TableName
 from tableferry.outcomes import Activity, Span
 from tableferry.redaction import redact
+from tableferry.spelling import escaped
 
 # What the fields of an entry are apart from its time and the run.
 Entry = dict[str, Any]
@@ -129,7 +130,7 @@ def line_of(entry: Entry, moment: datetime.datetime, run: str, secrets: Sequence
         for name, value in entry.items()
         if name not in first
     }
-    return json.dumps(first | rest, ensure_ascii=False)
+    return escaped(json.dumps(first | rest, ensure_ascii=False))
 
 
 class Log:

@@ -18,7 +18,8 @@ from tableferry.dialects.base import Endpoint, Hold, Stage, TargetSession
 from tableferry.errors import DatabaseError, Refused, RunFailed, TableferryError
 from tableferry.events import Note, Observer, Retried
 from tableferry.ledger import Ledger
-from tableferry.loading import Loading, Policy, Route
+from tableferry.loading import Loading
+from tableferry.loads import Policy, Route
 from tableferry.model import (
     MisfitPolicy,
     Plan,
@@ -147,8 +148,10 @@ def _go_on(
     observe, clock = watched
     options = replace(options, resume=True, permission=Permission())
     begun = False
+    ended: Outcome | None = None
     for pause in PAUSES:
-        begun |= _BEGUN in error.details
+        if _BEGUN in error.details:
+            begun, ended = True, error.details.get(_ENDED)
         if not (begun and error.transient):
             break
         observe(Retried("", error.message, pause))
@@ -157,9 +160,8 @@ def _go_on(
             with started() as executor:
                 return _carry(ends, executor, options, observe, clock)
         except TableferryError as another:
-            if another.details.get("nothing") and _ENDED in error.details:
+            if another.details.get("nothing") and ended is not None:
                 # The last commit was heard, and its answer was not.
-                ended: Outcome = error.details[_ENDED]
                 return ended
             error = another
     if begun and _BEGUN not in error.details:

@@ -26,6 +26,7 @@ from tableferry.events import (
 from tableferry.interrupts import undone
 from tableferry.log import Entries, Entry
 from tableferry.model import TableName
+from tableferry.spelling import visible
 
 _LINE_EVERY = 5.0  # seconds between plain lines
 _RATE_OVER = 10.0  # seconds over which a rate is taken
@@ -242,7 +243,9 @@ class _Display:
             if len(self._shown) >= _MOST_BARS:
                 return
             phase, table = key
-            self._shown[key] = self._bars.add_task(f"{_WORDS[phase]} {table}", numbers="")
+            self._shown[key] = self._bars.add_task(
+                f"{_WORDS[phase]} {visible(str(table))}", numbers=""
+            )
         self._bars.update(
             self._shown[key],
             total=count.rows or None,

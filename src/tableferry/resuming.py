@@ -38,6 +38,10 @@ def fingerprint(table: TablePlan) -> str:
         table.rejecting or bool(table.excluded),
     ]
     if not table.adopted:
+        # What columns are besides may be said when the table is made, and only then.
+        told += [target.columns, target.comment]
+        numbered = target.identity
+        told += [numbered and (numbered.column, numbered.reuses)]
         built = (target.primary_key, target.uniques, target.checks, target.indexes)
         told += [built, target.foreign_keys]
     return xxhash.xxh3_128_hexdigest(repr(told).encode(errors="surrogatepass"))

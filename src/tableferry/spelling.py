@@ -1,7 +1,9 @@
-"""Numbers, sizes and times as the page spells them, and text so that nothing in it hides. Pure."""
+"""Numbers, sizes and times as the page spells them, and text in which nothing hides, or acts on a
+terminal. Pure."""
 
 from __future__ import annotations
 
+import json
 import math
 import re
 import unicodedata
@@ -16,6 +18,19 @@ _HIDING = re.compile(
 def visible(text: str) -> str:
     """The text with every character that could hide, or hide others, by its symbol or number."""
     return _HIDING.sub(_symbol, text)
+
+
+def harmless(text: str) -> str:
+    """The same for text of several lines, whose ends and tabs stay."""
+    return _HIDING.sub(lambda found: found[0] if found[0] in "\n\t" else _symbol(found), text)
+
+
+def escaped(text: str) -> str:
+    """JSON in which those characters are written by their numbers; within its strings, that is,
+    where an end of a line is written so anyway."""
+    return _HIDING.sub(
+        lambda found: found[0] if found[0] == "\n" else json.dumps(found[0])[1:-1], text
+    )
 
 
 def _symbol(found: re.Match[str]) -> str:

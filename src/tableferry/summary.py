@@ -13,6 +13,7 @@ from rich.text import Text
 from tableferry.model import LeftBehind, TablePlan, Violation
 from tableferry.outcomes import Difference, DifferingRows, Drift, Outcome, PlanOutcome, TableOutcome
 from tableferry.space import amount
+from tableferry.spelling import harmless
 
 _STYLES = {
     "verified": "green",
@@ -77,11 +78,11 @@ def show_plan(outcome: PlanOutcome, console: Console, *, verbose: bool = False) 
     for table in outcome.plan.tables:
         there = " (exists, keeps its definition)" if table.adopted else ""
         grid.add_row(
-            Text(str(table.source.name)),
+            Text(harmless(str(table.source.name))),
             f"{outcome.rows[table.source.name]:,}",
             amount(table.source.size),
             f"{outcome.ranges[table.source.name]:,}",
-            Text(f"{table.target.name}{there}"),
+            Text(harmless(f"{table.target.name}{there}")),
         )
     console.print(grid)
     for table in outcome.plan.tables:
@@ -110,7 +111,7 @@ def _duration(seconds: float) -> str:
 
 def _say(console: Console, text: str, style: str) -> None:
     # Text, not markup: names and values may hold anything.
-    console.print(Text(text, style=style), soft_wrap=True)
+    console.print(Text(harmless(text), style=style), soft_wrap=True)
 
 
 def _grid(outcome: Outcome) -> Grid:
@@ -123,7 +124,7 @@ def _grid(outcome: Outcome) -> Grid:
         seconds = _busy_seconds(table)
         rate = f"{table.source_rows / seconds:,.0f}" if seconds else ""
         grid.add_row(
-            Text(table.source),
+            Text(harmless(table.source)),
             f"{table.source_rows:,}",
             amount(table.bytes),
             f"{seconds:.2f}",

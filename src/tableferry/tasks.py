@@ -57,6 +57,7 @@ from tableferry.model import (
 )
 from tableferry.outcomes import Misfit
 from tableferry.rejects import Reject, RejectFolder
+from tableferry.sql import between, qualified, quote
 
 SHOWN = 80
 # What a database answers where a text is no value of a type: of data (22), of a name or type that
@@ -93,7 +94,9 @@ def _kept(opened: dict[Endpoint, S], endpoint: Endpoint, opening: Opening[S]) ->
     try:
         yield opened[endpoint]
     except BaseException:
-        opened.pop(endpoint).close()
+        # A task within a task, which had the same one, has closed it.
+        if (session := opened.pop(endpoint, None)) is not None:
+            session.close()
         raise
 
 
@@ -125,8 +128,10 @@ class Part:
     misfits: tuple[Misfit, ...] = ()
     # Of the whole table, where it was counted along with its only range.
     count: int | None = None
-    # Whether an earlier run has copied other rows than stand there by now.
+    # Whether an earlier run has copied other rows than stand there by now, and whether these were
+    # copied in their place.
     changed: bool = False
+    again: bool = False
 
     @property
     def rows(self) -> int:
@@ -157,6 +162,8 @@ class CopyRange:
     counted: bool = False
     # What the range was when it was copied, where an earlier run has done so.
     recorded: Digest | None = None
+    # The target's column that tells which rows those were: its values are the range's bounds.
+    bounded_by: str = ""
 
 
 def copy_range(job: CopyRange) -> Part:
@@ -164,7 +171,7 @@ def copy_range(job: CopyRange) -> Part:
     apart gets its line when it is gathered.
 
     Where the line is there, the rows are, and nothing is written: they are read, so that they can
-    be compared.
+    be compared. Where they are others by now, and can be told in the target, they are replaced.
     """
     started = time.perf_counter()
     pair, part, ledger = job.pair, job.part, job.ledger
@@ -203,6 +210,13 @@ def copy_range(job: CopyRange) -> Part:
             else:
                 for _ in rows:
                     pass
+        changed = job.recorded not in (None, digest.digest)
+        if changed and job.bounded_by:
+            within = between(quote(job.bounded_by), part.lower, part.upper) or "true"
+            gone = f"DELETE FROM {qualified(table)} WHERE {within}"
+            target.execute(gone, ledger.disclaim(table, part))
+            # In the same transaction.
+            return replace(copy_range(replace(job, recorded=None)), again=True)
         if job.rejects is not None:
             job.rejects.set_aside(pair, part, rejects)
         target.commit()
@@ -218,7 +232,7 @@ def copy_range(job: CopyRange) -> Part:
         place=place,
         named=frozenset(named),
         count=count,
-        changed=job.recorded not in (None, digest.digest),
+        changed=changed,
     )
 
 

@@ -19,6 +19,7 @@ import adbc_driver_postgresql.dbapi as adbc
 import psycopg
 import pytest
 from tests.servers import UNSAFE_BUT_FAST, short_folder
+from tests.system.support import wait_until
 
 from tableferry.dialects.postgresql import embedded
 from tableferry.dialects.postgresql.embedded import EmbeddedServer, start
@@ -200,18 +201,38 @@ def test_as_root_a_folder_that_became_roots_by_copying_still_starts(folder: Path
         assert owner_of_process(server_pid(server.directory)) != 0
 
 
-def test_a_server_left_by_a_killed_process_is_taken_over(folder: Path) -> None:
-    script = (
-        "import os, signal, sys; from pathlib import Path;"
-        "from tableferry.dialects.postgresql.embedded import start;"
-        "start(Path(sys.argv[1])); os.kill(os.getpid(), signal.SIGKILL)"
-    )
-    died = subprocess.run([sys.executable, "-c", script, folder / "pg"])
+KILLED = (
+    "import os, signal, sys; from pathlib import Path;"
+    "from tableferry.dialects.postgresql.embedded import start;"
+    "start(Path(sys.argv[1])); os.kill(os.getpid(), signal.SIGKILL)"
+)
+
+
+def test_a_server_left_by_a_killed_process_is_usable_at_once(folder: Path) -> None:
+    died = subprocess.run([sys.executable, "-c", KILLED, folder / "pg"])
     assert died.returncode == -signal.SIGKILL
     pid = server_pid(folder / "pg")
-    assert is_alive(pid)
     with start(folder / "pg") as server:
-        assert server_pid(folder / "pg") == pid
+        assert run(server, "SELECT 1") == [(1,)]
+    assert not is_alive(pid)
+
+
+def test_a_server_left_by_a_killed_process_is_stopped(folder: Path) -> None:
+    died = subprocess.run([sys.executable, "-c", KILLED, folder / "pg"])
+    assert died.returncode == -signal.SIGKILL
+    pid, sockets = server_pid(folder / "pg"), run_folder(folder / "pg")
+    wait_until(lambda: not is_alive(pid), 5, "the end of the server")
+    wait_until(lambda: not sockets.exists() and not (folder / "pg" / "run").is_symlink(), 1, "")
+    assert not (folder / "pg" / "data" / "postmaster.pid").exists()
+
+
+def test_a_server_with_a_user_left_goes_on(folder: Path) -> None:
+    with start(folder / "pg") as server:
+        pid = server_pid(server.directory)
+        died = subprocess.run([sys.executable, "-c", KILLED, folder / "pg"])
+        assert died.returncode == -signal.SIGKILL
+        time.sleep(1.2)
+        assert is_alive(pid)
         assert run(server, "SELECT 1") == [(1,)]
     assert not is_alive(pid)
 

@@ -36,6 +36,7 @@ from tests.system.support import (
     environment,
     fingerprint,
     sqlite_file,
+    sqlite_rows,
     sqlite_url,
 )
 
@@ -188,6 +189,55 @@ def test_a_limit_on_the_size_of_files(shop: Server, tmp_path: Path, seed: int) -
     assert fingerprint(target) == before
     assert_goes_on(run, shop, target, tmp_path, flag_of(seed))
     assert {path.name for path in target.parent.iterdir()} == {"target.db"}
+
+
+# ---- what is said --------------------------------------------------------------------------------
+
+
+def said_into(tmp_path: Path, *flags: str, **options: Any) -> subprocess.CompletedProcess[str]:
+    source = tmp_path / "source.db"
+    if not source.exists():
+        sqlite_file(source, "CREATE TABLE t (a INTEGER PRIMARY KEY); INSERT INTO t VALUES (1)")
+    return subprocess.run(
+        [
+            *(sys.executable, "-m", "tableferry.cli", "database", "--from", url(source)),
+            *("--to", url(tmp_path / "target.db"), *flags),
+        ],
+        text=True,
+        env=environment(),
+        timeout=60,
+        **options,
+    )
+
+
+def test_a_log_that_is_full_ends_no_run(tmp_path: Path) -> None:
+    for progress in ([], ["--progress"]):
+        with Path("/dev/full").open("w") as full:
+            flags = ("--drop-all", *progress)
+            run = said_into(tmp_path, *flags, stderr=full, stdout=subprocess.PIPE)
+        assert (run.returncode, run.stdout) == (0, "")
+    assert sqlite_rows(tmp_path / "target.db", "SELECT a FROM t") == [(1,)]
+
+
+def test_a_reader_who_has_gone_ends_no_run(tmp_path: Path) -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    try:
+        for to in ("stdout", "stderr"):
+            flags = ("--drop-all", "--report", "-")
+            run = said_into(tmp_path, *flags, **{to: writing})
+            assert run.returncode == 0
+    finally:
+        os.close(writing)
+
+
+def test_a_report_that_finds_no_room(tmp_path: Path) -> None:
+    with Path("/dev/full").open("w") as full:
+        run = said_into(tmp_path, "--report", "-", stdout=full, stderr=subprocess.PIPE)
+    assert run.returncode == 2
+    assert "Standard output cannot be written: No space left on device." in run.stderr
+    assert "Traceback" not in run.stderr
+    assert sqlite_rows(tmp_path / "target.db", "SELECT a FROM t") == [(1,)]
 
 
 # ---- PostgreSQL ----------------------------------------------------------------------------------

@@ -180,6 +180,20 @@ def test_what_is_read_back(any_database: Server, viewed: Path, query: str) -> No
         started.no_sessions(any_database)
 
 
+def test_a_verification(any_database: Server, large: Path) -> None:
+    """It has nothing that could be gone on with, and says nothing of the kind."""
+    any_database.run(
+        "CREATE TABLE numbers AS SELECT i::bigint AS id, i::bigint * 7919 AS a, "
+        "rpad('row number ' || i, 60) AS b, i / 8.0::float8 AS c FROM generate_series(1, 200000) i"
+    )
+    arguments = ("database", "--verify", "--workers", "2", *ends(large, any_database))
+    with run(*arguments, env=password(any_database)) as started:
+        reach(started, any_database, "COPY .SELECT")
+        started.send(signal.SIGINT)
+        assert started.ended() == "Interrupted.\n"
+        started.no_sessions(any_database)
+
+
 def test_a_worker_that_dies_while_a_view_is_read(any_database: Server, viewed: Path) -> None:
     """That says nothing of the view, which is not left behind for it."""
     arguments = ("database", "--workers", "2", *ends(viewed, any_database))
@@ -249,28 +263,20 @@ def test_a_second_one(any_database: Server, large: Path) -> None:
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_from_its_first_moment(large: Path, tmp_path: Path, number: signal.Signals) -> None:
     """The interpreter's own start aside, which is over when the program's first line runs."""
-    program = f"import sys; {MIGRATE[2]}".replace("main()", "sys.stdout.write('.'); main()")
     arguments = ("database", "--from", sqlite_url(large), "--to", sqlite_url(tmp_path / "target"))
     for wait in range(10):
-        process = subprocess.Popen(
-            [sys.executable, "-u", "-c", program, *arguments],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            env=environment(),
-            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
-        )
-        try:
-            assert process.stdout is not None
-            assert process.stdout.read(1) == "."
-            time.sleep(0.005 + wait * 0.02)
-            process.send_signal(number)
-            began = time.monotonic()
-            _, err = process.communicate(timeout=10)
-        finally:
-            end(process)
-        assert (process.returncode, "Traceback" in err) == (130, False), err
-        assert time.monotonic() - began < SECONDS
+        with run(*arguments, env=environment()) as started:
+            # The last that the first line sees to.
+            wait_until(lambda p=started.process.pid: _catches(p, signal.SIGHUP), 10, "a start")  # type: ignore[misc]
+            time.sleep(wait * 0.02)
+            started.send(number)
+            started.ended()
+
+
+def _catches(pid: int, number: signal.Signals) -> bool:
+    status = Path(f"/proc/{pid}/status").read_text()
+    caught = next(line for line in status.splitlines() if line.startswith("SigCgt"))
+    return bool(int(caught.split()[1], 16) >> (number - 1) & 1)
 
 
 def test_hangups_and_interrupts_that_are_ignored_stay_so(
@@ -312,6 +318,24 @@ def test_a_terminal_where_the_process_has_to_be_ended(any_database: Server, larg
     assert screen.rindex("\x1b[?25h") > screen.rindex("\x1b[?25l")
     assert "Interrupted" in screen[screen.rindex("\x1b[?25l") :]
     assert screen.endswith("\n")
+
+
+def test_a_terminal_that_is_closed(any_database: Server, large: Path) -> None:
+    """Its hang-up ends the run, which has nobody to speak to."""
+    ours, theirs = pty.openpty()
+    arguments = ("database", "--progress", "--workers", "2", *ends(large, any_database))
+    options = {"stdin": theirs, "stdout": theirs, "stderr": theirs, "preexec_fn": _take_terminal}
+    with run(*arguments, env=password(any_database) | {"TERM": "xterm"}, **options) as started:
+        os.close(theirs)
+        shown = bytearray()
+        wait_until(lambda: _read(ours, shown) and b"copying" in shown, 20, "bars")
+        started.below = children(started.process.pid)
+        started.sent = time.monotonic()
+        os.close(ours)
+        assert started.process.wait(timeout=10) == 130
+        assert time.monotonic() - started.sent < SECONDS
+        wait_until(lambda: not any(map(is_alive, started.below)), 2, "no processes")
+        started.no_sessions(any_database)
 
 
 def _on_a_terminal(target: Server, source: Path, *, stop: bool) -> str:

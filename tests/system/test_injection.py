@@ -29,6 +29,7 @@ from tests.system.support import (
     with_report,
 )
 
+from tableferry import page
 from tableferry.dialects.postgresql import embedded
 
 _LOGGED = {
@@ -234,6 +235,7 @@ def test_names_for_a_server(names: Path, target: Server) -> None:
         assert table["target"] == table["source"] or table["source"] in table["plan"]["renamed"]
     assert {t["source"] for t in run.report["tables"]} == set(TABLES)
     named = {item["name"] for item in run.report["left_behind"]}
+    assert "<script" not in page.render(run.report)
     triggers = {f"t{NAMES[i * BY_TABLE + 10]}" for i in range(len(TABLES))}
     assert triggers <= named
 

@@ -42,7 +42,7 @@ CREATE TABLE named (name TEXT PRIMARY KEY, n INTEGER) WITHOUT ROWID;
 CREATE VIEW families AS SELECT p.name, c.id FROM parents p JOIN children c ON c.parent = p.id;
 WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 30000)
     INSERT INTO parents SELECT i, 'parent ' || i FROM n;
-WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 200000)
+WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 120000)
     INSERT INTO children SELECT i, 1 + i % 30000, printf('%-100s', i), i % 100 FROM n;
 INSERT INTO odd SELECT id, CASE WHEN id = 20000 THEN 1000000 ELSE id % 99 END FROM parents;
 INSERT INTO keyless SELECT name, id / 8.0 FROM parents;
@@ -60,9 +60,9 @@ def indexed(target: Server) -> bool:
     return begun(target) and count(target, "pg_class", "relname = 'by_parent'") > 0
 
 
-def referring(target: Server) -> bool:
-    ours = "conrelid::regclass::text LIKE 'tableferry%'"
-    return begun(target) and count(target, "pg_constraint", f"contype = 'f' AND NOT {ours}") > 0
+def child_arrived(target: Server) -> bool:
+    arrived = "digest IS NOT NULL AND table_name = 'children'"
+    return count(target, "tableferry_ranges", arrived) > 0
 
 
 def resumed(source: Path, target: Server, *flags: str) -> Run:
@@ -130,6 +130,33 @@ def test_a_source_that_moved_on(
         connection.executescript(change)
 
     resumed(source, any_database)
+
+
+def test_what_changed_alone_is_copied_again(
+    any_database: Server, many: Path, tmp_path: Path
+) -> None:
+    source = tmp_path / "source.db"
+    shutil.copy(many, source)
+    more = "INSERT INTO children SELECT id + {0}, parent, pad, small FROM children;"
+    with closing(sqlite3.connect(source)) as connection:
+        connection.executescript(more.format(120_000) + more.format(240_000))
+    kill(source, any_database, child_arrived, "--workers", "2")
+    ((first, arrived),) = any_database.rows(
+        "SELECT min(lower_bound), count(*) FROM tableferry_ranges "
+        "WHERE table_name = 'children' AND digest IS NOT NULL"
+    )
+    assert arrived
+    key = (first or 0) + 7
+    with closing(sqlite3.connect(source)) as connection:
+        connection.executescript(
+            f"UPDATE children SET pad = 'other' WHERE id = {key};"
+            f"DELETE FROM children WHERE id = {key + 1};"
+        )
+
+    run = resumed(source, any_database)
+
+    assert "children: what has changed since it had arrived is copied again" in run.err
+    assert "children begins anew" not in run.err
 
 
 def test_another_run(any_database: Server, many: Path, tmp_path: Path) -> None:

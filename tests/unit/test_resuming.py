@@ -3,16 +3,39 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tableferry.casts import Offers
+from tableferry.dialects.base import Dialect
+from tableferry.dialects.postgresql import PostgresDialect
+from tableferry.dialects.sqlite import SqliteDialect
 from tableferry.digest import Digest
 from tableferry.errors import Refused
 from tableferry.ledger import Recorded
-from tableferry.model import Range, ranges_at
-from tableferry.resuming import changed_options, cut_around, option_facts, require_the_same
+from tableferry.model import (
+    Column,
+    Identity,
+    Key,
+    Range,
+    Schema,
+    Table,
+    TableName,
+    ranges_at,
+)
+from tableferry.naming import Destination
+from tableferry.plan import Known, make_plan
+from tableferry.resuming import (
+    changed_options,
+    cut_around,
+    fingerprint,
+    option_facts,
+    require_the_same,
+)
 
 BOUNDS = st.lists(st.integers(-5, 40), unique=True, max_size=8).map(sorted)
 
@@ -76,3 +99,43 @@ def test_a_run_that_is_another_one(changed: dict[str, str], words: str) -> None:
     require_the_same(facts(), facts(), "t.db")
     with pytest.raises(Refused, match=words):
         require_the_same(facts(), facts() | changed, "t.db")
+
+
+TABLE = Table(
+    TableName("main", "t"),
+    (Column("id", "INTEGER", nullable=False), Column("v", "TEXT")),
+    primary_key=Key(("id",)),
+    identity=Identity("id", 8),
+)
+
+
+def planned(table: Table, dialect: Dialect) -> str:
+    offers = Offers(SqliteDialect(), dialect)
+    plan = make_plan(Schema((table,)), offers, Destination(dialect, "app"), Known({}))
+    return fingerprint(plan.tables[0])
+
+
+@pytest.mark.parametrize(
+    ("dialect", "change"),
+    [
+        (PostgresDialect(), {"nullable": False}),
+        (PostgresDialect(), {"default": "'x'"}),
+        (PostgresDialect(), {"comment": "said"}),
+        (SqliteDialect(), {"nullable": False}),
+        (SqliteDialect(), {"default": "'x'"}),
+        (SqliteDialect(), {"collation": "NOCASE"}),
+        (SqliteDialect(), {"comment": "said"}),
+    ],
+)
+def test_a_column_that_is_another_one(dialect: Dialect, change: dict[str, Any]) -> None:
+    """Part of it is said only when its table is made."""
+    number, text = TABLE.columns
+    other = replace(TABLE, columns=(number, replace(text, **change)))
+    assert planned(other, dialect) != planned(TABLE, dialect)
+
+
+def test_what_rows_change_is_the_same_table() -> None:
+    more = replace(TABLE, identity=Identity("id", 9), rows=7, size=70)
+    assert planned(more, SqliteDialect()) == planned(TABLE, SqliteDialect())
+    unnumbered = replace(TABLE, identity=None)
+    assert planned(unnumbered, SqliteDialect()) != planned(TABLE, SqliteDialect())

@@ -594,6 +594,10 @@ class Dialect(ABC):
         """What SQLite's rules make of a column's declaration; "" where there are none such."""
         return ""
 
+    def bounded_by(self, table: Table) -> str:
+        """The column whose values are what ranges of the table are cut by; "" where none is."""
+        return ""
+
     def numbers(self, table: Table) -> bool:
         """Whether the column of a new table's identity can number itself."""
         return True

@@ -212,8 +212,9 @@ class _Walker(Walker):
         self.expect("(")
         if self.name() != "pg_catalog" or not self.accept("."):
             raise Untranslatable("an operator of one's own need not be in the target")
-        if self.advance().kind != "sign":
+        if self.next.kind != "sign":
             raise self.unexpected()
+        self.advance()
         self.expect(")")
 
     def _type_of_column(self) -> None:

@@ -244,12 +244,12 @@ def translated(
     text = redact(_words(str(error)), address.secrets)
     if connecting:
         state = state or _state_of_login(text)
-        hint = _REFUSALS.get(state) or _hint_of_tls(text) or _UNREACHABLE
+        tls = _hint_of_tls(text)
         return Refused(
             f"{endpoint} cannot be reached: {text}",
-            hint=hint,
+            hint=_REFUSALS.get(state) or tls or _UNREACHABLE,
             sqlstate=state,
-            transient=not state or passes(state, text),
+            transient=passes(state, text) or not (state or tls),
         )
     place = f"{endpoint}, {what}" if what else str(endpoint)
     short = not state and (text == "." or "out of memory" in text)

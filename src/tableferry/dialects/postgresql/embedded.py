@@ -17,9 +17,10 @@ password (SCRAM). A socket's path may have 107 bytes at most, so the folder lies
 directory, however long DIR is, and is removed at the end. Nothing above DIR is ever changed.
 
 **Who stops it.** Every process that uses the server holds a shared lock on DIR/users, and the
-last one out stops it. The kernel drops the lock of a killed process: the server it left behind
-is found, used and stopped by whoever comes next. A server that someone started by hand in
-DIR/data is used and left running. ``python -m tableferry.dialects.postgresql.embedded DIR``
+last one out stops it. The kernel drops the lock of a killed process: where all were killed, the
+server is found and used by whoever comes next, or stopped within a second by a small process that
+was started along with it (guardian.py). A server that someone started by hand in DIR/data is used
+and left running. ``python -m tableferry.dialects.postgresql.embedded DIR``
 starts it, says how to connect, and keeps it until Ctrl-C.
 
 **As root.** PostgreSQL will not run as root, so the server gets a user id that nobody else has
@@ -104,6 +105,8 @@ _RUN_PREFIX = "tableferry-"
 
 # initdb hands the path of the binaries to a shell, in double quotes.
 _SPECIAL_IN_QUOTES = frozenset('"$`\\')
+
+_GUARDIAN = Path(__file__).with_name("guardian.py")
 
 _FAILURE = re.compile(r"\b(FATAL|PANIC|error):")
 
@@ -436,7 +439,9 @@ def _launch(
             **_as_user(uid),
         )
         try:
+            guardian = _guarded(place, server.pid)
             postmaster = _when_ready(place, server.pid, lambda: server.poll() is None)
+            guardian.wait()
         except BaseException:
             server.send_signal(signal.SIGINT)
             server.wait()
@@ -450,6 +455,20 @@ def _launch(
                 hint=f"Its log is {place.log}",
             )
         return postmaster
+
+
+def _guarded(place: _Place, pid: int) -> subprocess.Popen[bytes]:
+    """Starts the process that stops the server when all its users were killed; the one that is
+    returned ends at once."""
+    return subprocess.Popen(
+        # -P: the script's folder, with its module "types", stays off the module path.
+        [sys.executable, "-I", "-S", "-P", _GUARDIAN, place.directory, str(pid)],
+        env=_ENVIRONMENT,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
 
 
 def _running(place: _Place) -> _Postmaster | None:

@@ -94,6 +94,9 @@ class SqliteDialect(Dialect):
         # A sum of integers is an integer to SQLite, whatever its siblings are.
         return ReadColumn(Column(name, ""), kind, merges=kind.name == "float")
 
+    def bounded_by(self, table: Table) -> str:
+        return (ddl.rowid_column(table) or "") if table.locator else ""
+
     def alike(self, name: str) -> str:
         return fold(name)
 

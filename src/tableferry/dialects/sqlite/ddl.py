@@ -119,23 +119,19 @@ _PLAIN_TYPE = re.compile(
     r"(\s*\(\s*[-+]?[0-9.]+\s*(,\s*[-+]?[0-9.]+\s*)?\))?",
     re.IGNORECASE,
 )
-# And those that end a type, or that SQLite takes away from one, besides the reserved ones.
-_NO_TYPES = frozenset(
-    ("GENERATED", "CROSS", "FULL", "INNER", "LEFT", "NATURAL", "OUTER", "RIGHT"),
-)
+# And those that end a type, or that SQLite takes away from one.
+_NO_TYPES = {"GENERATED", "CROSS", "FULL", "INNER", "LEFT", "NATURAL", "OUTER", "RIGHT"}
 
 
 def _type(declared: str) -> str:
     """A declared type as it is written. Any text may be one, such as that of a rule, or of a
     statement; whatever is not plainly a type is quoted, and comes to the same."""
-    # Only here: workers load this module, and no parser of expressions.
+    # Here, since a worker, which creates nothing, has no need of the parsers.
     from tableferry.expressions.tokens import RESERVED
 
     plain = _PLAIN_TYPE.fullmatch(declared)
-    words = frozenset(plain["words"].upper().split()) if plain else RESERVED
-    if not declared or words.isdisjoint(_NO_TYPES | RESERVED):
-        return declared
-    return quote(declared)
+    words = set(plain["words"].upper().split()) if plain else RESERVED
+    return declared if not declared or words.isdisjoint(RESERVED | _NO_TYPES) else quote(declared)
 
 
 def _key_rule(key: Key, *, primary: bool) -> str:

@@ -151,8 +151,9 @@ class StagedFile(Stage):
         return self._target.stat()
 
     def open(self) -> SqliteTarget:
-        """Reads what is there, until it writes."""
-        fresh = self._old is not None and not self.unfinished
+        """Reads what is there, until it writes; goes on with what a run has written, this one's
+        own first attempt included."""
+        fresh = self._old is not None and not self._holds_run()
         return SqliteTarget(self.endpoint, self._target if fresh else None)
 
     def discard(self) -> None:
