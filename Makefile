@@ -83,7 +83,7 @@ nightly: env
 # Runs that are killed, interrupted and short of room, at their full number; as root for small disks.
 faults: env
 	TABLEFERRY_KILLS=200 TABLEFERRY_FULL_DISKS=10 TABLEFERRY_CORRUPTED=500 \
-	    .venv/bin/python -m pytest tests/faults
+	    TABLEFERRY_CORRUPTED_POSTGRESQL=50 .venv/bin/python -m pytest tests/faults
 
 clean:
 	rm -rf .venv demo dist perf/data perf/results .pytest_cache .mypy_cache .ruff_cache .hypothesis
