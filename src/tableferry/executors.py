@@ -310,14 +310,21 @@ def serve(number: int, pipes: tuple[int, int], preload: Sequence[str]) -> None:
     for module in preload:
         importlib.import_module(module)
 
+    def send(answer: tuple[str, Any]) -> None:
+        try:
+            answers.send(answer)
+        except OSError:
+            # Nobody is left to hear it. The thread that waits for that may come second.
+            os._exit(1)
+
     def send_event(event: Any) -> None:
-        answers.send(("event", event))
+        send(("event", event))
 
     _sink = send_event
     while True:
         try:
             fn, args, kwargs = pickle.loads(tasks.recv_bytes())
-        except EOFError:
+        except (EOFError, OSError):
             return
         try:
             answer = ("result", fn(*args, **kwargs))
@@ -325,7 +332,7 @@ def serve(number: int, pipes: tuple[int, int], preload: Sequence[str]) -> None:
             answer = ("error", error)
         except Exception as error:  # noqa: BLE001 - foreign errors may not survive pickling
             answer = ("error", _foreign(error))
-        answers.send(answer)
+        send(answer)
 
 
 def _end_with_coordinator() -> None:

@@ -13,6 +13,7 @@ from typing import Any
 from tableferry.errors import TableferryError, UsageError
 from tableferry.model import Identity, TablePlan
 from tableferry.outcomes import Outcome, PlanOutcome, RangeDigest, Span, TableOutcome
+from tableferry.spelling import escaped
 
 FORMAT = 2
 _FROM_BEST_TO_WORST = (
@@ -218,7 +219,7 @@ def require_writable(path: Path) -> None:
 
 
 def as_json(report: dict[str, Any]) -> str:
-    return json.dumps(report, indent=2, ensure_ascii=False) + "\n"
+    return escaped(json.dumps(report, indent=2, ensure_ascii=False)) + "\n"
 
 
 def _page(report: dict[str, Any]) -> str:

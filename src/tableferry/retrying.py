@@ -23,7 +23,8 @@ PAUSES = (0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 15.0, 30.0)
 
 
 def ridden_out(task: Callable[[A], T], argument: A, *, about: str = "") -> T:
-    """``task(argument)``, run again where it fails of what passes; ``about`` names it to people."""
+    """``task(argument)``, run again where it fails of what passes; ``about`` names it to people.
+    What has not passed by the last attempt is no longer taken for what does."""
     for pause in PAUSES:
         try:
             return task(argument)
@@ -32,7 +33,11 @@ def ridden_out(task: Callable[[A], T], argument: A, *, about: str = "") -> T:
                 raise
             emit(Retried(about, error.message, pause))
         time.sleep(pause)
-    return task(argument)
+    try:
+        return task(argument)
+    except TableferryError as error:
+        error.details["transient"] = False
+        raise
 
 
 @dataclass

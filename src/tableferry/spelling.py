@@ -26,9 +26,11 @@ def harmless(text: str) -> str:
 
 
 def escaped(text: str) -> str:
-    """JSON in which those characters, which stand within its strings alone, are written by their
-    numbers."""
-    return _HIDING.sub(lambda found: json.dumps(found[0])[1:-1], text)
+    """JSON in which those characters are written by their numbers; within its strings, that is,
+    where an end of a line is written so anyway."""
+    return _HIDING.sub(
+        lambda found: found[0] if found[0] == "\n" else json.dumps(found[0])[1:-1], text
+    )
 
 
 def _symbol(found: re.Match[str]) -> str:

@@ -33,6 +33,8 @@ class CrashingServer:
         self.data = folder / "data"
         self._settings = {
             **UNSAFE_BUT_FAST,
+            # Of what was committed, a crash of processes takes nothing then.
+            "synchronous_commit": "on",
             "listen_addresses": "",
             "unix_socket_directories": str(folder),
             "max_connections": "60",

@@ -320,6 +320,24 @@ def test_a_terminal_where_the_process_has_to_be_ended(any_database: Server, larg
     assert screen.endswith("\n")
 
 
+def test_a_terminal_that_is_closed(any_database: Server, large: Path) -> None:
+    """Its hang-up ends the run, which has nobody to speak to."""
+    ours, theirs = pty.openpty()
+    arguments = ("database", "--progress", "--workers", "2", *ends(large, any_database))
+    options = {"stdin": theirs, "stdout": theirs, "stderr": theirs, "preexec_fn": _take_terminal}
+    with run(*arguments, env=password(any_database) | {"TERM": "xterm"}, **options) as started:
+        os.close(theirs)
+        shown = bytearray()
+        wait_until(lambda: _read(ours, shown) and b"copying" in shown, 20, "bars")
+        started.below = children(started.process.pid)
+        started.sent = time.monotonic()
+        os.close(ours)
+        assert started.process.wait(timeout=10) == 130
+        assert time.monotonic() - started.sent < SECONDS
+        wait_until(lambda: not any(map(is_alive, started.below)), 2, "no processes")
+        started.no_sessions(any_database)
+
+
 def _on_a_terminal(target: Server, source: Path, *, stop: bool) -> str:
     """What a run shows that is interrupted by the key; ``stop``: while it waits for a server that
     answers nothing."""

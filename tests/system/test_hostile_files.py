@@ -7,6 +7,7 @@ indexes, and what it says of itself in sqlite_schema is nothing that SQLite woul
 from __future__ import annotations
 
 import ast
+import json
 import sqlite3
 from contextlib import closing
 from pathlib import Path
@@ -218,6 +219,8 @@ def test_nothing_in_a_name_or_a_value_acts_on_a_terminal(
     any_database.run(f'UPDATE "{quoted}" SET id = 2')
     verified = command("database", *ends, "--verify", "--verbose", env=env)
     assert (plan.code, run.code, verified.code) == (0, 0, 1), plan.err + run.err + verified.err
-    for text in (plan.err, run.err, verified.err, log.read_text()):
+    shown = command("database", *ends, "--verify", "--quiet", "--report", "-", env=env)
+    assert json.loads(shown.out)["tables"][0]["source"] == acting
+    for text in (plan.err, run.err, verified.err, shown.out, log.read_text()):
         assert not {"\x1b", "\x07", "\x9b", "\u202e", "\r"} & {*text}
     assert "␛[2J␛]0;owned␇⟨U+009B⟩31m⟨U+202E⟩abc␍" in run.err

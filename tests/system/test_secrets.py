@@ -10,6 +10,7 @@ import pickle
 import signal
 import traceback
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from urllib.parse import quote, quote_plus
 
@@ -22,6 +23,7 @@ from tests.system.support import (
     end,
     environ_of,
     environment,
+    password,
     sqlite_file,
     sqlite_url,
     start,
@@ -328,4 +330,60 @@ def test_the_processes_of_an_embedded_server(tmp_path: Path) -> None:
     for each in (secret, own):
         assert_hidden(each, out, err, *seen, *seen.values())
     for path in (tmp_path / "pg").iterdir():
+        assert path.stat().st_mode & 0o077 == 0, path
+
+
+def test_files_of_a_run_are_its_owners_alone(
+    any_database: Server, large: Path, tmp_path: Path
+) -> None:
+    """All that are seen on the way, whatever the umask: the file that is written, its journal,
+    parts of tables, rejected rows, report and log."""
+    done = start(
+        "database",
+        *("--from", sqlite_url(large), "--to", any_database.url_without_password),
+        env=password(any_database),
+    )
+    assert done.wait(timeout=120) == 0, done.communicate()
+    folder = tmp_path / "here"
+    folder.mkdir(mode=0o755)
+    process = start(
+        "database",
+        *("--from", any_database.url_without_password, "--to", f"sqlite:{folder}/new.db"),
+        *("--workers", "2", "--log", f"{folder}/run.log", "--report", f"{folder}/report.html"),
+        env=password(any_database),
+        cwd=folder,
+        umask=0,
+    )
+    modes: dict[str, int] = {}
+    try:
+        while process.poll() is None:
+            for path in folder.rglob("*"):
+                with suppress(FileNotFoundError):
+                    modes[path.name if path.suffix != ".part" else ".part"] = path.stat().st_mode
+        _, err = process.communicate()
+    finally:
+        end(process)
+    assert process.returncode == 0, err
+    modes |= {path.name: path.stat().st_mode for path in folder.rglob("*")}
+    assert {"new.db", "new.db.tableferry", ".part", "run.log", "report.html"} <= set(modes)
+    assert {name: oct(mode) for name, mode in modes.items() if mode & 0o077} == {}
+
+
+def test_rejected_rows_are_their_owners_alone(any_database: Server, tmp_path: Path) -> None:
+    source = sqlite_file(
+        tmp_path / "a.db", "CREATE TABLE t (a SMALLINT); INSERT INTO t VALUES (1), ('x')"
+    )
+    process = start(
+        "database",
+        *("--from", sqlite_url(source), "--to", any_database.url_without_password),
+        *("--misfit", "reject"),
+        env=password(any_database),
+        cwd=tmp_path,
+        umask=0,
+    )
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 1, err
+    found = list((tmp_path / "tableferry-rejects").rglob("*"))
+    assert found
+    for path in (tmp_path / "tableferry-rejects", *found):
         assert path.stat().st_mode & 0o077 == 0, path

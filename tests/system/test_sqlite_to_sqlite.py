@@ -274,3 +274,15 @@ def test_parts_of_a_large_table_by_two_workers(tmp_path: Path) -> None:
     assert asked(target, "PRAGMA foreign_key_check") == []
     plan = asked(target, "EXPLAIN QUERY PLAN SELECT * FROM numbers WHERE a = 7919")
     assert "USING INDEX by_a" in plan[0][3]
+
+
+def test_a_table_without_rowid_is_its_own_index(tmp_path: Path) -> None:
+    source = sqlite_file(
+        tmp_path / "source.db",
+        "CREATE TABLE t (a INTEGER, b TEXT UNIQUE, PRIMARY KEY (a, b)) WITHOUT ROWID;"
+        "INSERT INTO t VALUES (1, 'x');",
+    )
+
+    run = carried(source, tmp_path / "target.db")
+
+    assert run.left_behind("index") == []

@@ -247,6 +247,31 @@ def test_workers_end_when_the_coordinator_is_killed() -> None:
     wait_until(lambda: not any(map(is_alive, pids)))
 
 
+TALKATIVE = """
+import sys
+from tableferry.executors import ProcessExecutor
+executor = ProcessExecutor(4)
+for _ in range(4):
+    executor.submit(exec, "from tableferry.executors import emit\\nwhile True: emit(1)")
+sys.stdin.read()
+"""
+
+
+def test_workers_that_speak_to_a_killed_coordinator_end_without_a_word() -> None:
+    for _ in range(3):
+        coordinator = subprocess.Popen(
+            [sys.executable, "-c", TALKATIVE],
+            stdin=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        time.sleep(0.7)
+        coordinator.kill()
+        # Until the last worker is gone, which has it open, too.
+        _, err = coordinator.communicate(timeout=10)
+        assert err == ""
+
+
 def test_ctrl_c_is_left_to_the_coordinator() -> None:
     with ProcessExecutor(1) as executor:
         (pid,) = executor.pids

@@ -51,6 +51,14 @@ def test_not_for_ever() -> None:
     assert tried(Fails(4)) == ("lost", [Retried("t", "lost", 0.0)] * 3)
 
 
+def test_what_has_not_passed_does_not() -> None:
+    """Whoever would begin all over again sees that it is of no use."""
+    future = InlineExecutor().submit(ridden_out, Fails(4), "done")
+    error = future.exception()
+    assert isinstance(error, DatabaseError)
+    assert not error.transient
+
+
 def test_what_does_not_pass() -> None:
     assert tried(Fails(1, transient=False)) == ("lost", [])
 

@@ -315,6 +315,9 @@ def _indexes(
     for index, unique, origin, partial in reversed(catalog.indexes[name]):
         columns = catalog.index_columns[index]
         plain = all(collation == _BINARY for *_, collation in columns)
+        if not columns and origin == "pk":
+            # The key of a table WITHOUT ROWID, which is its own index.
+            continue
         if not columns:
             # Of a key that the table's definition names, and whose index is nowhere.
             reason = "sqlite_schema has no such index; the file is damaged"
