@@ -256,8 +256,8 @@ class StagedFile(Stage):
                 self._put_in_place()
             finally:
                 connection.close()
-        for ending in _COMPANIONS:
-            if self._target.with_name(self._target.name + ending).exists():
+        for companion in _COMPANIONS:
+            if self._target.with_name(self._target.name + companion).exists():
                 raise SourceChanged(
                     f"Another program has begun to write to {self._target}.",
                     hint="Stop it, and look at the file before it is used.",
