@@ -4,6 +4,7 @@ in what is printed, in a report, in the log, in an exception, or in the ledger."
 from __future__ import annotations
 
 import html
+import itertools
 import json
 import os
 import pickle
@@ -64,6 +65,10 @@ def assert_hidden(secret: str, *texts: str) -> None:
             assert spelled not in text, text
 
 
+_KINDS = ("report.json", "report.html")
+_numbers = itertools.count()
+
+
 class Place:
     """A folder with a source, and what a command leaves there."""
 
@@ -73,23 +78,23 @@ class Place:
             folder / "source.db", "CREATE TABLE t (a); INSERT INTO t VALUES (1)"
         )
         self._capsys = capsys
+        # Each test begins with another one.
+        self._reports = itertools.cycle(_KINDS if next(_numbers) % 2 else _KINDS[::-1])
 
     def run(self, secret: str, *arguments: str, code: int) -> str:
-        """Runs the command in this process, once with each kind of report; answers what it said
-        after a search for the secret."""
-        said = ""
-        for report in ("report.json", "report.html"):
-            written = [self.folder / name for name in (report, "run.log")]
-            for path in written:
-                path.unlink(missing_ok=True)
-            flags = ("--report", str(written[0]), "--log", str(written[1]), "--verbose")
-            with pytest.raises(SystemExit) as ended:
-                cli.main([*arguments, *flags])
-            out, err = self._capsys.readouterr()
-            assert_hidden(secret, out, err, *(p.read_text() for p in written if p.exists()))
-            assert ended.value.code == code, err
-            said += out + err
-        return said
+        """Runs the command in this process, with either kind of report, one after the other;
+        answers what it said after a search for the secret."""
+        report = next(self._reports)
+        written = [self.folder / name for name in (report, "run.log")]
+        for path in written:
+            path.unlink(missing_ok=True)
+        flags = ("--report", str(written[0]), "--log", str(written[1]), "--verbose")
+        with pytest.raises(SystemExit) as ended:
+            cli.main([*arguments, *flags])
+        out, err = self._capsys.readouterr()
+        assert_hidden(secret, out, err, *(p.read_text() for p in written if p.exists()))
+        assert ended.value.code == code, err
+        return out + err
 
 
 @pytest.fixture
@@ -357,8 +362,9 @@ def test_files_of_a_run_are_its_owners_alone(
     modes: dict[str, int] = {}
     try:
         while process.poll() is None:
-            for path in folder.rglob("*"):
-                with suppress(FileNotFoundError):
+            # Files and folders come and go.
+            with suppress(FileNotFoundError):
+                for path in folder.rglob("*"):
                     modes[path.name if path.suffix != ".part" else ".part"] = path.stat().st_mode
         _, err = process.communicate()
     finally:
