@@ -120,9 +120,14 @@ class Ledger:
                 f"INSERT INTO {self._name(RUN)} VALUES ({constant(name)}, {constant(value)})"
             )
 
+    @property
+    def ending(self) -> tuple[str, ...]:
+        """The statements after which nothing of it is left."""
+        tables = (RANGES, TABLES, RUN, ASIDE, STEPS)
+        return tuple(f"DROP TABLE IF EXISTS {self._name(table)}" for table in tables)
+
     def drop(self, session: TargetSession) -> None:
-        for table in (RANGES, TABLES, RUN, ASIDE, STEPS):
-            session.execute(f"DROP TABLE IF EXISTS {self._name(table)}")
+        session.execute(*self.ending)
 
     def begin(self, begun: Begun) -> str:
         """The statement that opens a generation of a table, or names a view that is to be made."""

@@ -254,12 +254,14 @@ class Loading:
         self._jobs.run()
         self._add_foreign_keys()
 
-    def finish(self) -> None:
-        """What belongs to the whole, and the end of the ledger: for good."""
+    def finish(self, *, keeping: bool) -> None:
+        """What belongs to the whole, and the end of the ledger, unless it is needed for longer:
+        for good."""
         self._building.finish(self.plan)
         self._compare_views()
         self._building.hand_over(self.plan)
-        if self._rowless or all(outcome.verdict == "verified" for outcome in self.outcomes):
+        arrived = self._rowless or all(each.verdict == "verified" for each in self.outcomes)
+        if arrived and not keeping:
             self._route.ledger.drop(self._target_session)
             self.committing = True
         self._target_session.commit_for_good()

@@ -122,7 +122,7 @@ def migrate(
             outcome = _go_on(ends, started, options, (told, clock), error)
         if outcome.status != "differences":
             with clock.phase("publish"):
-                stage.publish()
+                _publish(stage, Ledger(to_dialect.home))
             warnings = (*hold.recovered, *unseen)
         else:
             warnings = (*hold.recovered, *unseen, *filter(None, [stage.withheld()]))
@@ -134,6 +134,14 @@ def migrate(
             timeline=clock.timeline(),
             retries=told.retries,
         )
+
+
+def _publish(stage: Stage, ledger: Ledger) -> None:
+    """``ledger`` is that of a target which is written apart: such a one has but one schema."""
+    try:
+        stage.publish(ledger.ending)
+    except DatabaseError as error:
+        raise _with_way_on(error) from error
 
 
 def _go_on(
@@ -271,7 +279,7 @@ def _carry(
             hold.check()
             _require_kept(writer)
             with clock.phase("finish"):
-                loading.finish()
+                loading.finish(keeping=stage.publishes)
         except TableferryError as error:
             behind = _with_way_on(_loss_behind(error, writer))
             if loading.committing:

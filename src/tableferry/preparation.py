@@ -68,13 +68,7 @@ def make_way(
             hint="Give --drop-all to replace them, or choose an empty target.",
             filled=True,
         )
-    outside = session.referring_from_outside([found.name for _, found in in_the_way])
-    if outside:
-        raise Refused(
-            "Foreign keys of tables outside this migration refer to tables that are to be "
-            f"replaced: {', '.join(outside)}.",
-            hint="Drop those foreign keys first, or migrate into another schema.",
-        )
+    require_unreferred(session, [found.name for _, found in in_the_way])
     dropped = [found for planned, found in in_the_way if not planned.adopted]
     if filled and not permission.confirm(_question(filled, views, dropped, permission)):
         raise Refused("Nothing was changed: the question was not answered with yes.")
@@ -88,6 +82,17 @@ def make_way(
     if dropped:
         session.execute(*statements.drop_tables([table.name for table in dropped]))
     return tuple(str(table.name) for table in filled)
+
+
+def require_unreferred(session: TargetSession, tables: list[TableName]) -> None:
+    """Raises Refused where other tables refer to these, and would miss what is to go."""
+    outside = session.referring_from_outside(tables)
+    if outside:
+        raise Refused(
+            "Foreign keys of tables outside this migration refer to tables that are to be "
+            f"replaced: {', '.join(outside)}.",
+            hint="Drop those foreign keys first, or migrate into another schema.",
+        )
 
 
 def require_permission(permission: Permission) -> None:

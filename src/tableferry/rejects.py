@@ -15,6 +15,7 @@ import hashlib
 import json
 import math
 import os
+import re
 import shutil
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -73,13 +74,17 @@ class RejectFolder:
             file.writelines(map(line, rejects))
 
     def join(self, pair: TablePair, parts: Iterable[Range]) -> Path:
-        """The table's one file, in the order of its ranges."""
+        """The table's one file, in the order of its ranges. Whatever parts there are besides, of
+        an attempt that was given up or killed, go."""
         whole = self.file(pair.source.table)
         with _private(whole) as file:
             for part in parts:
                 path = self._part(pair.source.table, pair.generation, part.number)
                 with path.open(encoding="utf-8") as lines:
                     shutil.copyfileobj(lines, file)
+        part_of_it = re.compile(re.escape(whole.stem) + r"\.\d+\.\d+\.part")
+        for path in whole.parent.iterdir():
+            if part_of_it.fullmatch(path.name):
                 path.unlink()
         return whole
 

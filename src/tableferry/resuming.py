@@ -19,6 +19,7 @@ from tableferry.dialects.base import Script, Statements, TargetSession
 from tableferry.errors import Refused
 from tableferry.ledger import Begun, Ledger, Recorded, Standing, Unfinished
 from tableferry.model import Plan, Range, Restoration, TableName, TablePlan, ViewPlan
+from tableferry.preparation import require_unreferred
 
 OPTION = "option "
 """What the name of a fact that is an option begins with."""
@@ -148,12 +149,15 @@ def take_up(session: TargetSession, statements: Statements, ledger: Ledger, plan
     """Makes an unfinished run this session's own, in the current transaction. Whatever was finished
     at the end of it, such as views and foreign keys, goes: it comes back at the end of this one.
 
-    Raises Refused where an application's table is not what it was.
+    Raises Refused where an application's table is not what it was, or another table refers to one
+    of the run's by now.
     """
     left = ledger.unfinished(session)
     _require_adopted(left, plan)
     existing = session.inspect_target()
     there = {table.name for table in existing.tables}
+    ours = (*(table.target.name for table in plan.tables), *left.made, *left.adopted)
+    require_unreferred(session, [name for name in dict.fromkeys(ours) if name in there])
     begun = {each.name: each for each in left.begun if each.standing != "view"}
     plan, anew = _generations(plan, begun, there)
     again = {table.target.name for table in anew}

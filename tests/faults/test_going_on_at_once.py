@@ -11,6 +11,7 @@ from tests.system.support import sqlite_file, sqlite_rows, sqlite_url
 
 import tableferry
 from tableferry import migration
+from tableferry.dialects.sqlite import connection as sqlite
 from tableferry.errors import DatabaseError, Refused, TableferryError
 from tableferry.loading import Loading
 from tableferry.running import Clock, started_executor
@@ -28,10 +29,10 @@ def test_beside_a_file_that_is_there(tmp_path: Path, monkeypatch: pytest.MonkeyP
     finish = Loading.finish
     lost = [DatabaseError("lost", transient=True)]
 
-    def losing(loading: Loading) -> None:
+    def losing(loading: Loading, *, keeping: bool) -> None:
         if lost:
             raise lost.pop()
-        finish(loading)
+        finish(loading, keeping=keeping)
 
     monkeypatch.setattr(Loading, "finish", losing)
 
@@ -64,3 +65,28 @@ def test_an_end_that_was_heard_by_a_server_that_takes_its_time(
 
     watched = (lambda _: None), Clock()
     assert migration._go_on(ends, started, options, watched, error) is ended
+
+
+def test_a_file_that_cannot_be_put_in_place_now(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another program reads what is there, for longer than is waited: nothing is to be done anew
+    but to put it there."""
+    source = sqlite_file(tmp_path / "source.db", "CREATE TABLE t (a); INSERT INTO t VALUES (7);")
+    target = sqlite_file(tmp_path / "target.db", "CREATE TABLE o (a); INSERT INTO o VALUES (1);")
+
+    def locked(_: Path) -> None:
+        raise DatabaseError("locked", transient=True)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(sqlite, "open_plain", locked)
+        with pytest.raises(DatabaseError) as caught:
+            tableferry.migrate(sqlite_url(source), sqlite_url(target))
+    assert "--resume" in caught.value.hint
+    assert sqlite_rows(target, "SELECT name FROM sqlite_schema") == [("o",)]
+
+    assert tableferry.migrate(sqlite_url(source), sqlite_url(target), resume=True).verified
+
+    assert sqlite_rows(target, "SELECT o.a, t.a FROM o, t") == [(1, 7)]
+    assert not sqlite_rows(target, "SELECT 1 FROM sqlite_schema WHERE name LIKE 'tableferry%'")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["source.db", "target.db"]

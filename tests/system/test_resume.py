@@ -109,6 +109,21 @@ def test_an_application_s_tables(owned: Owned, large: Path) -> None:
     assert owned.rows("SELECT count(*), max(id) FROM children") == [(150_000, 150_000)]
 
 
+def test_a_foreign_key_that_has_come_from_outside(owned: Owned, large: Path) -> None:
+    """It would be in the way, and nobody would put it back."""
+    owned.run(APPLICATION)
+    kill(large, owned, part_arrived, "--workers", "2")
+    owned.run("CREATE TABLE outside (child integer CONSTRAINT mine REFERENCES children)")
+
+    refused = ferry(large, owned, "--resume")
+
+    assert refused.code == 3, refused.err
+    assert "outside.mine" in refused.err
+    assert count(owned, "pg_constraint", "conname = 'mine'") == 1
+    owned.run("DROP TABLE outside")
+    ferried(large, owned, "--resume")
+
+
 @pytest.mark.parametrize(
     "change",
     [

@@ -253,3 +253,19 @@ def test_a_long_name_has_a_file_of_its_own(tmp_path: Path) -> None:
     assert len(set(files)) == 3
     for file in files:
         file.write_text("")
+
+
+def test_what_earlier_attempts_have_left(tmp_path: Path) -> None:
+    """Parts of a run that was killed, or of a plan that was given up, go with the end."""
+    folder = RejectFolder(str(tmp_path))
+    name, other = "a[1]*", "a[1]*.c"
+    folder.set_aside(pair(name, 2), Range(0), [rejected({"id": 1})])
+    folder.set_aside(pair(name, 2), Range(7), [rejected({"id": 2})])
+    folder.set_aside(pair(other, 2), Range(0), [rejected({"id": 3})])
+    folder.set_aside(pair(name, 4), Range(0), [rejected({"id": 1})])
+
+    whole = folder.join(pair(name, 4), [Range(0)])
+    another = folder.join(pair(other, 2), [Range(0)])
+
+    assert [json.loads(text)["key"] for text in whole.read_text().splitlines()] == [{"id": 1}]
+    assert set(tmp_path.iterdir()) == {whole, another}

@@ -377,11 +377,13 @@ class Stage(ABC):
     other run away from where it can.
 
     ``endpoint`` is what workers write to. ``unfinished`` tells that an earlier run has left
-    something there that its tables do not show.
+    something there that its tables do not show. Where it ``publishes``, the target is another
+    thing than what is written, until the end: the ledger is needed as long.
     """
 
     endpoint: Endpoint
     unfinished: bool = False
+    publishes: bool = False
 
     def __enter__(self) -> Self:
         return self
@@ -399,8 +401,9 @@ class Stage(ABC):
         """Gives up what an earlier run has left."""
 
     @abstractmethod
-    def publish(self) -> None:
-        """Everything is verified, and no session open: from here on it is the target."""
+    def publish(self, ending: Sequence[str] = ()) -> None:
+        """Everything is verified, and no session open: from here on it is the target. Where it
+        ``publishes``, ``ending`` is run as late as can be; it takes the ledger out."""
 
     def moment(self) -> str:
         """What tells whether that has changed which was there already and stays; "" where a run

@@ -56,7 +56,7 @@ class InPlace(Stage):
     def discard(self) -> None:
         """Nothing: an unfinished run shows in the schema itself."""
 
-    def publish(self) -> None:
+    def publish(self, ending: Sequence[str] = ()) -> None:
         """Nothing: it is there."""
 
 

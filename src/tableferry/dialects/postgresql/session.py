@@ -189,8 +189,13 @@ class PostgresSession(TargetSession, Surveyor):
     def lock_run(self) -> None:
         key = f"hashtextextended({literal('tableferry ' + self._schema)}, 0)"
         if not self.rows(f"SELECT pg_try_advisory_lock({key}) AS ours")[0]["ours"]:
+            # It may be this run's own: a server notices the end of a session when it can.
             raise Refused(
-                f"Another run is writing to {self._endpoint}.", hint="Wait until it has ended."
+                f"Another run is writing to {self._endpoint}.",
+                hint="Wait until it has ended. The server may take a while to notice that the "
+                "session of a run that was killed, or cut off, is gone (pg_stat_activity, by its "
+                "application_name).",
+                transient=True,
             )
         self._holds_run_lock = True
         self.commit()

@@ -10,7 +10,7 @@ import fcntl
 import os
 import shutil
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -31,6 +31,8 @@ def staged_path(target: Path) -> Path:
 
 class StagedFile(Stage):
     """Holds the target still, and the file beside it against other runs."""
+
+    publishes = True
 
     def __init__(self, endpoint: Endpoint) -> None:
         assert isinstance(endpoint.address, SqliteFile)
@@ -203,8 +205,7 @@ class StagedFile(Stage):
             "--resume goes on with it, --drop-all starts anew, --abort gives it up."
         )
 
-    def publish(self) -> None:
-        self._finish()
+    def publish(self, ending: Sequence[str] = ()) -> None:
         if self._old is None:
             # Nobody knows who may read what the owner of the source kept to himself.
             os.fchmod(self._lock, 0o600)
@@ -212,23 +213,28 @@ class StagedFile(Stage):
             os.fchmod(self._lock, stat.S_IMODE(self._old.st_mode))
             if (self._old.st_uid, self._old.st_gid) != (os.geteuid(), os.getegid()):
                 os.fchown(self._lock, self._old.st_uid, self._old.st_gid)
+        # What takes its time, before the target is kept from everybody.
         os.fsync(self._lock)
         if self._old is None:
+            self._finish(ending)
             self._put_in_place()
         else:
-            self._replace()
+            self._replace(ending)
 
-    def _finish(self) -> None:
+    def _finish(self, ending: Sequence[str]) -> None:
         """An ordinary database from here on."""
         connection = sqlite.open_writer(self._staged)
         with sqlite.errors(self._staged):
             try:
                 sqlite.run(connection, "PRAGMA synchronous = FULL")
+                for statement in ("BEGIN", *ending, "COMMIT"):
+                    sqlite.run(connection, statement)
                 sqlite.run(connection, "PRAGMA journal_mode = DELETE")
             finally:
                 connection.close()
+            os.fsync(self._lock)
 
-    def _replace(self) -> None:
+    def _replace(self, ending: Sequence[str]) -> None:
         """In the old one's place, once nothing of it can come back: renaming over a WAL would
         bring the old tables back with it."""
         self._hold.__exit__(None, None, None)
@@ -237,7 +243,7 @@ class StagedFile(Stage):
             try:
                 # No one else writes from here on; did someone before?
                 sqlite.run(connection, "BEGIN IMMEDIATE")
-                self._watch.check()
+                self._require_still()
                 sqlite.run(connection, "COMMIT")
                 self._holds.close()
                 # What a WAL or a hot journal holds goes into the file, and they are gone.
@@ -246,15 +252,25 @@ class StagedFile(Stage):
                 # A journal that is still there holds nothing, but would be taken for the new
                 # file's: some programs keep theirs (PRAGMA journal_mode = PERSIST).
                 self._target.with_name(f"{self._target.name}-journal").unlink(missing_ok=True)
+                self._finish(ending)
                 self._put_in_place()
             finally:
                 connection.close()
-        for ending in _COMPANIONS:
-            if self._target.with_name(self._target.name + ending).exists():
+        for companion in _COMPANIONS:
+            if self._target.with_name(self._target.name + companion).exists():
                 raise SourceChanged(
                     f"Another program has begun to write to {self._target}.",
                     hint="Stop it, and look at the file before it is used.",
                 )
+
+    def _require_still(self) -> None:
+        """Raises SourceChanged where what has begun as a copy of the target is none any more; it
+        is of no use then."""
+        try:
+            self._watch.check()
+        except SourceChanged:
+            self.discard()
+            raise
 
     def _put_in_place(self) -> None:
         self._staged.replace(self._target)
