@@ -12,7 +12,7 @@ from contextlib import closing
 from tableferry.dialects import dialect_of
 from tableferry.dialects.base import Endpoint, Statements, TargetSession
 from tableferry.errors import Refused
-from tableferry.ledger import RUN, Ledger, Unfinished
+from tableferry.ledger import RUN, Ledger, Unfinished, both_of
 from tableferry.model import Schema
 
 
@@ -68,14 +68,14 @@ def put_back(session: TargetSession, statements: Statements, ledger: Ledger) -> 
     made = [name for name in left.made if name in tables]
     if made:
         session.execute(*statements.drop_tables(made))
-    back = [each.statement for each in left.aside]
+    back = left.aside
     adopted = [name for name in left.adopted if name in tables]
     if adopted:
         # What the run had put back already goes once more: nothing may fire, or refer.
         away, more = session.set_aside(adopted)
         session.execute(*away, *statements.empty_tables(adopted))
-        back += [each.statement for each in more if each.statement not in back]
-    session.execute(*back)
+        back = both_of(back, more)
+    session.execute(*(each.statement for each in back))
 
 
 def _question(left: Unfinished) -> str:

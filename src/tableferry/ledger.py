@@ -9,7 +9,7 @@ be done once only, such as building a key, leaves a mark in its own transaction,
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
@@ -259,6 +259,13 @@ class Mark:
         """Answers False where it is there, and then gives the transaction up."""
         values = f"{constant(self.step)}, {constant(self.table)}"
         return _inserted(session, f"INSERT INTO {self.into} VALUES ({values})")
+
+
+def both_of(before: Iterable[Restoration], now: Iterable[Restoration]) -> tuple[Restoration, ...]:
+    """What has to come back of what was set aside before and is now; of the same thing as it is by
+    now: somebody may have put it back by hand, in words of their own."""
+    found = {(each.table, each.what, each.name, each.proof): each for each in (*before, *now)}
+    return tuple(found.values())
 
 
 def step_of(script: Sequence[str]) -> str:

@@ -33,6 +33,7 @@ from tableferry.naming import Destination
 from tableferry.outcomes import MAX_LISTED, Outcome
 from tableferry.plan import adopted_in
 from tableferry.preparation import Permission, make_way, require_permission
+from tableferry.processes import boot_id
 from tableferry.rejects import RejectFolder
 from tableferry.resuming import option_facts, require_the_same
 from tableferry.retrying import PAUSES, Counting
@@ -221,9 +222,12 @@ def _carry(
         destination = Destination(to_dialect, writer.schema, options.lower)
         facts = options.facts() | versions() | {"source": str(ends.source)}
         facts |= {"started": clock.started, "identity": reader.identity(), "moment": stage.moment()}
+        facts["boot"] = boot_id()
         if options.resume:
             before = _unfinished_facts(writer, ends.target)
             require_the_same(before, facts, str(ends.target))
+            if before.get("boot") != facts["boot"]:
+                stage.require_sound()
             observe(Note(f"Going on with the run of {before['started']}"))
         adopted = {}
         if not options.permission.recreate:

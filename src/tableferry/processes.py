@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from pathlib import Path
 
 # A process's environment can be read by its user and by root for as long as it runs. So a process
 # of ours gets what it may need: where things are, languages and times, and what libraries look at.
@@ -33,6 +34,15 @@ def take_role(name: str) -> None:
     """For a worker, before its first task."""
     global _role
     _role = name
+
+
+def boot_id() -> str:
+    """What tells from which start of the machine something is; "" where it does not say
+    (random(4))."""
+    try:
+        return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    except OSError:
+        return ""
 
 
 def environment_without_secrets(environ: Mapping[str, str]) -> dict[str, str]:

@@ -17,7 +17,7 @@ import xxhash
 
 from tableferry.dialects.base import Script, Statements, TargetSession
 from tableferry.errors import Refused
-from tableferry.ledger import Begun, Ledger, Recorded, Standing, Unfinished
+from tableferry.ledger import Begun, Ledger, Recorded, Standing, Unfinished, both_of
 from tableferry.model import Plan, Range, Restoration, TableName, TablePlan, ViewPlan
 from tableferry.preparation import require_unreferred
 
@@ -228,8 +228,7 @@ def _aside_again(
     if not adopted:
         return left.aside
     away, more = session.set_aside(adopted)
-    known = {each.statement for each in left.aside}
-    aside = (*left.aside, *(each for each in more if each.statement not in known))
+    aside = both_of(left.aside, more)
     ledger.put_aside(session, aside)
     emptied = [name for name in adopted if name in again]
     session.execute(*away, *(statements.empty_tables(emptied) if emptied else ()))

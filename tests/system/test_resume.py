@@ -249,6 +249,36 @@ def test_into_a_file_that_was_written_meanwhile(filled: Server, tmp_path: Path) 
     assert sqlite_rows(target, "SELECT a FROM other") == [(1,)]
 
 
+@pytest.mark.parametrize("torn", [False, True])
+def test_into_a_file_after_the_machine_went_down(
+    filled: Server, tmp_path: Path, torn: bool
+) -> None:
+    """Nothing of the file was waited for to be on the disk."""
+    target = tmp_path / "target.db"
+    kill_into_file(filled, target)
+    staged = tmp_path / "target.db.tableferry"
+    with closing(sqlite3.connect(staged)) as connection:
+        connection.execute("UPDATE tableferry_run SET value = 'another' WHERE name = 'boot'")
+        connection.commit()
+        query = "SELECT rootpage FROM sqlite_schema WHERE name = 'tableferry_ranges'"
+        ((page,),) = connection.execute(query)
+        ((size,),) = connection.execute("PRAGMA page_size")
+    if torn:
+        with staged.open("r+b") as file:
+            file.seek((page - 1) * size + 3)
+            file.write(b"\x00\xff\xff\xff")
+
+    run = bring(filled, target, "--resume")
+
+    if torn:
+        assert run.code == 3, run.err
+        assert "torn" in run.err
+        assert "--abort" in run.err
+        assert not target.exists()
+    else:
+        assert run.code == 0, run.err
+
+
 def bring(source: Server, target: Path, *flags: str) -> Run:
     return with_report(
         *("--from", source.url_without_password, "--to", sqlite_url(target)),

@@ -16,12 +16,13 @@ from tableferry.dialects.postgresql import PostgresDialect
 from tableferry.dialects.sqlite import SqliteDialect
 from tableferry.digest import Digest
 from tableferry.errors import Refused
-from tableferry.ledger import Recorded
+from tableferry.ledger import Recorded, both_of
 from tableferry.model import (
     Column,
     Identity,
     Key,
     Range,
+    Restoration,
     Schema,
     Table,
     TableName,
@@ -139,3 +140,20 @@ def test_what_rows_change_is_the_same_table() -> None:
     assert planned(more, SqliteDialect()) == planned(TABLE, SqliteDialect())
     unnumbered = replace(TABLE, identity=None)
     assert planned(unnumbered, SqliteDialect()) != planned(TABLE, SqliteDialect())
+
+
+def test_what_comes_back_is_as_it_is_by_now() -> None:
+    table = TableName("public", "t")
+    before = (
+        Restoration(table, "foreign key", "k", "ADD k", breaking="x"),
+        Restoration(table, "foreign key", "k", "VALIDATE k", proof=True),
+        Restoration(table, "trigger", "g", "ENABLE g"),
+    )
+    now = (
+        Restoration(table, "foreign key", "k", "ADD k AS I SAY"),
+        Restoration(table, "trigger", "h", "ENABLE h"),
+    )
+    assert [each.statement for each in both_of(before, now)] == [
+        *("ADD k AS I SAY", "VALIDATE k", "ENABLE g", "ENABLE h"),
+    ]
+    assert both_of(before, ()) == before

@@ -410,6 +410,11 @@ class Stage(ABC):
         leaves it in its place."""
         return ""
 
+    @abstractmethod
+    def require_sound(self) -> None:
+        """Asked where the machine has gone down since a run that goes on. Raises Refused where what
+        it had written may have been torn, and was."""
+
     def withheld(self) -> str:
         """A sentence on where that stands which was written and is not published; "" where it is
         the target itself."""

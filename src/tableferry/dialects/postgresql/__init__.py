@@ -56,6 +56,15 @@ class InPlace(Stage):
     def discard(self) -> None:
         """Nothing: an unfinished run shows in the schema itself."""
 
+    def require_sound(self) -> None:
+        """Nothing: a server sees to that when it starts."""
+
+    def withheld(self) -> str:
+        return (
+            f"{self.endpoint} holds what was written, as an unfinished run: --resume compares it "
+            "anew, --drop-all starts anew, --abort gives it up."
+        )
+
     def publish(self, ending: Sequence[str] = ()) -> None:
         """Nothing: it is there."""
 

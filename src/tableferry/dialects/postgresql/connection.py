@@ -38,9 +38,17 @@ _SETTINGS = {
     "statement_timeout": "0",
     "lock_timeout": "0",
     "idle_in_transaction_session_timeout": "0",
+    # What the network has lost, the server is to notice: a run's lock goes with its session.
+    # Without a network they mean nothing.
+    "tcp_keepalives_idle": "60",
+    "tcp_keepalives_interval": "10",
+    "tcp_keepalives_count": "6",
     # Compiling takes longer than it saves in statements as plain as ours.
     "jit": "off",
 }
+
+# The same from our side (section 34.1.2), in seconds: otherwise the system waits for two hours.
+_KEEPALIVES = {"keepalives_idle": "60", "keepalives_interval": "10", "keepalives_count": "6"}
 
 # The same where the server knows them: from PostgreSQL 14 and 17 on.
 _LATER_SETTINGS = {"idle_session_timeout": "0", "transaction_timeout": "0"}
@@ -157,9 +165,11 @@ def opening(endpoint: Endpoint) -> str:
 def url_of(endpoint: Endpoint) -> str:
     """The URI for a driver, secrets included. The name of the session is in it, and not only among
     its settings: the driver opens a short session of its own beside each first one."""
-    # Of two, libpq takes the last.
     url = address_of(endpoint).connection_url
-    return f"{url}{'&' if '?' in url else '?'}application_name={percent(_session_name(endpoint))}"
+    own = [f"{name}={value}" for name, value in _KEEPALIVES.items() if f"{name}=" not in url]
+    # Of two, libpq takes the last.
+    own.append(f"application_name={percent(_session_name(endpoint))}")
+    return f"{url}{'&' if '?' in url else '?'}{'&'.join(own)}"
 
 
 def _session_name(endpoint: Endpoint) -> str:

@@ -11,7 +11,7 @@ import os
 import shutil
 import stat
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -155,7 +155,11 @@ class StagedFile(Stage):
     def open(self) -> SqliteTarget:
         """Reads what is there, until it writes; goes on with what a run has written, this one's
         own first attempt included."""
-        fresh = self._old is not None and not self._holds_run()
+        begun = self._holds_run()
+        if begun:
+            # What was not brought into its table is written anew.
+            shutil.rmtree(parts_folder(self._staged), ignore_errors=True)
+        fresh = self._old is not None and not begun
         return SqliteTarget(self.endpoint, self._target if fresh else None)
 
     def discard(self) -> None:
@@ -198,6 +202,19 @@ class StagedFile(Stage):
             return ""
         # A WAL without a byte comes and goes with those who read.
         return str([facts for facts in touched(self._target) if facts[2]])
+
+    def require_sound(self) -> None:
+        # Nothing in it was waited for to be on the disk.
+        connection = sqlite.open_reader(self._staged)
+        with sqlite.errors(self._staged), closing(connection):
+            query = "SELECT * FROM pragma_integrity_check LIMIT 1"
+            found = sqlite.rows(connection, query, "integrity_check")
+        if found != [["ok"]]:
+            raise Refused(
+                f"{self._staged}, where an unfinished run has written, was torn when the machine "
+                f"went down: {found[0][0]}.",
+                hint="--drop-all starts anew, --abort gives it up.",
+            )
 
     def withheld(self) -> str:
         return (
