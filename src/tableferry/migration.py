@@ -11,10 +11,10 @@ from functools import partial
 
 from tableferry import services
 from tableferry.aborting import is_unfinished
-from tableferry.adoption import with_demands
+from tableferry.adoption import Adopted, with_demands
 from tableferry.casts import Offers, parse_all
 from tableferry.dialects import dialect_of
-from tableferry.dialects.base import Endpoint, Hold, Stage, TargetSession
+from tableferry.dialects.base import Endpoint, Hold, Session, Stage, TargetSession
 from tableferry.errors import DatabaseError, Refused, RunFailed, TableferryError
 from tableferry.events import Note, Observer, Retried
 from tableferry.ledger import Ledger
@@ -219,29 +219,15 @@ def _carry(
         writer.require_writable()
         writer.require_roles(options.roles.owner, options.roles.grants)
 
-        destination = Destination(to_dialect, writer.schema, options.lower)
-        facts = options.facts() | versions() | {"source": str(ends.source)}
-        facts |= {"started": clock.started, "identity": reader.identity(), "moment": stage.moment()}
-        facts["boot"] = boot_id()
+        facts = _facts(ends, reader, options, clock)
         if options.resume:
             before = _unfinished_facts(writer, ends.target)
             require_the_same(before, facts, str(ends.target))
             if before.get("boot") != facts["boot"]:
                 stage.require_sound()
             observe(Note(f"Going on with the run of {before['started']}"))
-        adopted = {}
-        if not options.permission.recreate:
-            there, kept = _there(writer, options)
-            rows_alone = options.scope == "data"
-            adopted = adopted_in(
-                there, schema, offers, destination, rows_alone=rows_alone, kept=kept
-            )
-        if options.scope == "data" and len(adopted) < len(schema.tables):
-            absent = [str(t.name) for t in schema.tables if t.name not in adopted]
-            raise Refused(
-                f"The target has no table of its own for {', '.join(absent)}.",
-                hint="Without --data-only they are created.",
-            )
+        destination = Destination(to_dialect, writer.schema, options.lower)
+        adopted = _adopted(writer, schema, offers, destination, options)
         route = Route(
             hold.endpoint,
             stage.endpoint,
@@ -320,6 +306,41 @@ def _announce_shortage(
     free = dialect_of(target).free_space(target, replaced)
     if sentence := shortage(needed_bytes(plan), free, str(target)):
         observe(Note(f"Warning: {sentence}"))
+
+
+def _facts(ends: _Held, reader: Session, options: MigrationOptions, clock: Clock) -> dict[str, str]:
+    """Whose run it is, for its ledger: see resuming.require_the_same()."""
+    return {
+        **options.facts(),
+        **versions(),
+        "source": str(ends.source),
+        "identity": reader.identity(),
+        "moment": ends.stage.moment(),
+        "boot": boot_id(),
+        "started": clock.started,
+    }
+
+
+def _adopted(
+    writer: TargetSession,
+    schema: Schema,
+    offers: Offers,
+    destination: Destination,
+    options: MigrationOptions,
+) -> dict[TableName, Adopted]:
+    """The application's own tables that take rows. Raises Refused where others are wanted."""
+    if options.permission.recreate:
+        return {}
+    there, kept = _there(writer, options)
+    rows_alone = options.scope == "data"
+    adopted = adopted_in(there, schema, offers, destination, rows_alone=rows_alone, kept=kept)
+    absent = [str(t.name) for t in schema.tables if t.name not in adopted]
+    if rows_alone and absent:
+        raise Refused(
+            f"The target has no table of its own for {', '.join(absent)}.",
+            hint="Without --data-only they are created.",
+        )
+    return adopted
 
 
 def _unfinished_facts(writer: TargetSession, target: Endpoint) -> dict[str, str]:
