@@ -218,7 +218,7 @@ def test_a_damaged_journal(
 
 
 @pytest.mark.parametrize("flags", [(), ("--verify",)], ids=["migrate", "verify"])
-@pytest.mark.parametrize("at", [2, 9, 17, 25, 34, 41, 49, 57, 2000], ids=str)
+@pytest.mark.parametrize("at", [2, 17, 34, 49, 2000], ids=str)
 def test_a_damaged_wal(any_database: Server, logged: Path, at: int, flags: tuple[str, ...]) -> None:
     """Whatever was committed behind the damage is gone for SQLite, without a word."""
     _flip(_wal(logged), at)

@@ -109,14 +109,16 @@ def test_columns_that_may_not_be_read(tellers: tuple[Server, Server]) -> None:
 # ---- reads that fail or are cut off -------------------------------------------------------------
 
 
-def test_statements_that_are_cut_off(two: tuple[Server, Server]) -> None:
+def test_statements_are_not_cut_off(two: tuple[Server, Server]) -> None:
+    """Whatever an administrator has set for people at a prompt: what is not read is not equal."""
     for database in two:
         database.run(
             "INSERT INTO t SELECT i, repeat('x', 100) FROM generate_series(2, 200000) AS i",
             f"ALTER DATABASE {database.name} SET statement_timeout = '20ms'",
         )
-    with pytest.raises(TableferryError):
-        verify(*two)
+    outcome = verify(*two)
+    assert outcome.verified
+    assert outcome.tables[0].source_rows > 200_000 - 10
 
 
 def test_a_column_that_cannot_be_computed(two: tuple[Server, Server]) -> None:

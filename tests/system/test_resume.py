@@ -73,7 +73,7 @@ def resumed(source: Path, target: Server, *flags: str) -> Run:
     return run
 
 
-@pytest.mark.parametrize("moment", [begun, part_arrived, keyed, indexed])
+@pytest.mark.parametrize("moment", [part_arrived, indexed])
 def test_a_killed_run_goes_on(
     any_database: Server, many: Path, moment: Callable[[Server], bool]
 ) -> None:
@@ -128,7 +128,6 @@ def test_a_foreign_key_that_has_come_from_outside(owned: Owned, large: Path) -> 
     "change",
     [
         "UPDATE children SET pad = 'other' WHERE id = 5",
-        "DELETE FROM children WHERE id < 1000",
         "INSERT INTO children SELECT id + 1000000, parent, pad, small FROM children",
         "DELETE FROM keyless WHERE rowid < 10",
         "ALTER TABLE odd ADD COLUMN more TEXT DEFAULT 'x'",

@@ -343,29 +343,24 @@ OWN_TYPES = [
 ]
 
 
-@pytest.mark.parametrize("start", [0, 12, 24, 36])
-def test_what_an_application_calls_its_columns(
-    any_database: Server, tmp_path: Path, start: int
-) -> None:
+def test_what_an_application_calls_its_columns(any_database: Server, tmp_path: Path) -> None:
     target = tmp_path / "own.db"
-    some = list(enumerate(OWN_TYPES))[start : start + 12]
-    for number, (theirs, mine, value, _, _) in some:
+    for number, (theirs, mine, value, _, _) in enumerate(OWN_TYPES):
         any_database.run(
             f"CREATE TABLE t{number} (v {theirs})",
             f"INSERT INTO t{number} VALUES (NULL), ('{value}')",
         )
         asked(target, f"CREATE TABLE t{number} (v {mine}, more)")
+    run = bring(any_database, target)
+    assert run.code == 0, run.err
     failed = {}
-    for number, (theirs, mine, value, name, expected) in some:
-        path = tmp_path / f"{number}.db"
-        path.write_bytes(target.read_bytes())
-        run = bring(any_database, path, "--tables", f"t{number}")
-        rows = asked(path, f"SELECT typeof(v), v FROM t{number}")
-        wanted = [("null", None), (name, value if expected is None else expected)]
-        again = bring(any_database, path, "--verify", "--tables", f"t{number}")
-        if (run.code, rows, again.code) != (0, wanted, 0):
-            failed[theirs, mine] = (run.code, rows, run.err, again.err)
-    assert failed == {}, "\n".join(f"{k}: {v}" for k, v in failed.items())
+    for number, (theirs, mine, value, name, expected) in enumerate(OWN_TYPES):
+        rows = asked(target, f"SELECT typeof(v), v FROM t{number}")
+        if rows != [("null", None), (name, value if expected is None else expected)]:
+            failed[theirs, mine] = rows
+    assert failed == {}
+    again = bring(any_database, target, "--verify")
+    assert again.code == 0, again.err
 
 
 def test_the_numbers_of_an_applications_empty_table(any_database: Server, tmp_path: Path) -> None:
