@@ -6,7 +6,7 @@ import os
 import sys
 import time
 import traceback
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -60,8 +60,8 @@ def main(argv: Sequence[str] | None = None) -> NoReturn:
     code = EXIT_INTERRUPTED
     try:
         try:
-            watch.begin()
-            code = _command(given, console, secrets)
+            watch.begin(loading=True)
+            code = _command(given, console, secrets, watch.loaded)
         except TableferryError as error:
             # What an interrupt has cancelled fails, too.
             if not watch.arrived:
@@ -143,7 +143,9 @@ def _say(console: Console, text: str, style: str = "") -> None:
         console.print(text, style=style, markup=False, soft_wrap=True)
 
 
-def _command(argv: list[str], console: Console, secrets: list[str]) -> int:
+def _command(
+    argv: list[str], console: Console, secrets: list[str], loaded: Callable[[], None]
+) -> int:
     arguments = usage.parse(argv)
     if arguments.command == "help":
         _print(usage.USAGE)
@@ -155,10 +157,11 @@ def _command(argv: list[str], console: Console, secrets: list[str]) -> int:
     # does is the caller's.
     os.environ.update(FEW_THREADS | os.environ)
     # Imported late: help and wrong flags answer at once, without loading the drivers.
-    from tableferry import access, settings
+    from tableferry import access, api, settings  # noqa: F401 - what takes time is in api
     from tableferry.log import Log
     from tableferry.running import new_run
 
+    loaded()
     secrets.extend(filter(None, [os.environ.get("PGPASSWORD")]))
     known = settings.load(arguments.config, os.environ)
     access.require_allowed(known)

@@ -36,9 +36,11 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _POKE = signal.SIGUSR1
 
 # Seconds. What the main thread has to end the command in; signals that are one to whoever sent
-# them (a terminal that closes sends several); a look at whether more time is due.
+# them (a terminal that closes sends several); how long modules are waited for; a look at whether
+# more time is due.
 _GRACE = 1.5
 _ONE = 0.3
+_LOADING = 1.0
 _LOOK = 0.1
 
 _cancels: set[WeakMethod[Callable[[], Any]]] = set()
@@ -80,16 +82,25 @@ class Watch:
         self.arrived = False
         self._farewell = farewell
         self._over = False
+        self._loaded = threading.Event()
         self._main = threading.main_thread().ident
         # Those that whoever started us has us ignore: nohup does, and a shell for its background.
         self._signals = [s for s in SIGNALS if signal.getsignal(s) is not signal.SIG_IGN]
 
-    def begin(self) -> None:
+    def begin(self, *, loading: bool = False) -> None:
+        """``loading``: nothing is raised before loaded() is called. An exception that comes while a
+        module is imported may be lost, in C code that takes every one for its own."""
+        if not loading:
+            self.loaded()
         signal.signal(_POKE, self._raise)
         sys.unraisablehook = _quietly
         # Those to be ignored, too, of which ADBC does not know that.
         signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
         threading.Thread(target=self._watch, daemon=True).start()
+
+    def loaded(self) -> None:
+        """What is imported takes no more time."""
+        self._loaded.set()
 
     def end(self) -> None:
         """Nothing is raised any more. The signals stay blocked: the process is about to end."""
@@ -109,6 +120,7 @@ class Watch:
             return
         self.arrived = True
         began = time.monotonic()
+        self._loaded.wait(_LOADING)
         for reference in tuple(_cancels):
             if (cancel := reference()) is not None:
                 threading.Thread(target=_tried, args=(cancel,), daemon=True).start()
