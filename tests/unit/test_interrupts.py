@@ -12,12 +12,14 @@ from contextlib import contextmanager
 import pytest
 
 PROGRAM = """
-import sys, time
+import sys, threading, time
 from tableferry import interrupts
+cancelled = threading.Event()
 watch = interrupts.Watch("Farewell.")
 class Owner:
     def cancel(self):
         sys.stdout.write("cancelled\\n")
+        cancelled.set()
 owner = Owner()
 interrupts.cancelling(owner.cancel)
 watch.begin()
@@ -28,6 +30,8 @@ class Dying:
 try:
     {body}
 except KeyboardInterrupt:
+    # It is called in a thread of its own, which may begin late.
+    cancelled.wait(1)
     {cleaning}
 watch.end()
 sys.stdout.write("over\\n")
