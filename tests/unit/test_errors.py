@@ -77,7 +77,7 @@ def test_a_fault_of_ours_never_says_that_rows_differ(
     """Python itself would end with 1."""
     secret = "geheim"
 
-    def command(argv: list[str], console: Console, secrets: list[str]) -> int:
+    def command(argv: list[str], console: Console, secrets: list[str], loaded: object) -> int:
         secrets.append(secret)
         raise ValueError(f"a fault with {secret} in it")
 
