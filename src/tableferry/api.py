@@ -13,16 +13,12 @@ from tableferry import access, migration, repairing, settings, verification
 from tableferry.addresses import DatabaseAddress, EmbeddedServer, PostgresServer
 from tableferry.dialects.base import Endpoint
 from tableferry.errors import UsageError
-from tableferry.events import Event, Observer
+from tableferry.events import Observer, unheard
 from tableferry.model import MisfitPolicy, Roles, ViolationPolicy
 from tableferry.outcomes import MAX_LISTED, Outcome
 from tableferry.preparation import Permission
 from tableferry.running import default_workers, new_run
 from tableferry.selection import Selection
-
-
-def _ignore(_: Event) -> None:
-    pass
 
 
 def migrate(
@@ -46,7 +42,7 @@ def migrate(
     resume: bool = False,
     config: Path | None = None,
     database: Literal["main", "usage"] = "main",
-    on_event: Observer = _ignore,
+    on_event: Observer = unheard,
 ) -> Outcome:
     """Copies a database and verifies every value of it.
 
@@ -95,7 +91,7 @@ def verify(
     workers: int | None = None,
     config: Path | None = None,
     database: Literal["main", "usage"] = "main",
-    on_event: Observer = _ignore,
+    on_event: Observer = unheard,
 ) -> Outcome:
     """Compares two databases value by value, writing nothing; see migrate for the arguments.
     ``sample`` is how many percent of the rows of large tables are read, for a first look."""
@@ -128,7 +124,7 @@ def repair(
     confirm: Callable[[str], bool] = lambda _: True,
     config: Path | None = None,
     database: Literal["main", "usage"] = "main",
-    on_event: Observer = _ignore,
+    on_event: Observer = unheard,
 ) -> Outcome:
     """Verifies, writes the target's differing rows anew, and verifies these tables again; see
     migrate for the arguments. ``confirm`` is asked with a sentence that says how many rows of which

@@ -78,3 +78,7 @@ class SpanEnds:
 
 Event: TypeAlias = PhaseBegins | Progress | PhaseEnds | Note | Retried | StepBegins | SpanEnds
 Observer: TypeAlias = Callable[[Event], None]
+
+
+def unheard(event: Event) -> None:
+    """The observer of a run that nobody wants to be told of."""

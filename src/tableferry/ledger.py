@@ -26,6 +26,8 @@ TABLES = "tableferry_tables"
 RANGES = "tableferry_ranges"
 ASIDE = "tableferry_aside"
 STEPS = "tableferry_steps"
+# Each before those that it refers to.
+_ALL = (RANGES, TABLES, RUN, ASIDE, STEPS)
 
 # The integrity violation that says that a line is there (SQLSTATE, PostgreSQL appendix A).
 _THERE = "23505"
@@ -84,10 +86,6 @@ class Ledger:
     def _name(self, table: str) -> str:
         return f"{quote(self.schema)}.{table}"
 
-    @property
-    def tables(self) -> tuple[TableName, ...]:
-        return tuple(TableName(self.schema, name) for name in (RANGES, TABLES, RUN, ASIDE, STEPS))
-
     def create(self, session: TargetSession, facts: Mapping[str, str]) -> None:
         """``facts`` says whose run it is: version, source, start, options."""
         session.execute(
@@ -123,8 +121,7 @@ class Ledger:
     @property
     def ending(self) -> tuple[str, ...]:
         """The statements after which nothing of it is left."""
-        tables = (RANGES, TABLES, RUN, ASIDE, STEPS)
-        return tuple(f"DROP TABLE IF EXISTS {self._name(table)}" for table in tables)
+        return tuple(f"DROP TABLE IF EXISTS {self._name(table)}" for table in _ALL)
 
     def drop(self, session: TargetSession) -> None:
         session.execute(*self.ending)

@@ -19,7 +19,7 @@ from tableferry.addresses import SqliteFile
 from tableferry.dialects import dialect_of
 from tableferry.dialects.base import Endpoint, Session
 from tableferry.errors import Refused, TableferryError
-from tableferry.events import Event, Observer, SpanEnds, StepBegins
+from tableferry.events import Observer, SpanEnds, StepBegins, unheard
 from tableferry.executors import InlineExecutor, ProcessExecutor, Stint, TimedFuture
 from tableferry.jobs import Jobs
 from tableferry.model import Schema
@@ -135,15 +135,11 @@ def status_of(
     return "rejected" if any(table.rejected for table in tables) else "verified"
 
 
-def _ignore(_: Event) -> None:
-    pass
-
-
 @dataclass
 class Clock:
     """Wall time by phase, in seconds, and who did what when; ``observe`` is told of each."""
 
-    observe: Observer = _ignore
+    observe: Observer = unheard
     began: float = field(default_factory=time.perf_counter)
     seconds: dict[str, float] = field(default_factory=dict)
     started: str = field(

@@ -20,7 +20,7 @@ from tableferry.dialects.base import (
 )
 from tableferry.dialects.postgresql import ddl
 from tableferry.dialects.postgresql.clients import clients_of
-from tableferry.dialects.postgresql.hold import ExportedSnapshot
+from tableferry.dialects.postgresql.hold import LOCK_NOT_AVAILABLE, ExportedSnapshot
 from tableferry.dialects.postgresql.repairing import PostgresRepairer
 from tableferry.dialects.postgresql.session import PostgresSession
 from tableferry.dialects.postgresql.types import (
@@ -37,8 +37,6 @@ from tableferry.dialects.postgresql.types import (
 from tableferry.errors import DatabaseError, Refused, TableferryError, UsageError
 from tableferry.model import Candidate, Column, Kind, ReadColumn, TableName
 from tableferry.rejects import Stored
-
-_LOCK_NOT_AVAILABLE = "55P03"
 
 
 class InPlace(Stage):
@@ -84,7 +82,7 @@ class PostgresDialect(Dialect):
             try:
                 return session.size()
             except DatabaseError as error:
-                if error.sqlstate != _LOCK_NOT_AVAILABLE:
+                if error.sqlstate != LOCK_NOT_AVAILABLE:
                     raise
                 # Whoever holds the source still waits for longer, and says for whom.
                 return sys.maxsize

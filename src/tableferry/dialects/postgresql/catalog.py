@@ -47,10 +47,10 @@ from tableferry.sql import qualified, quote
 
 Connection: TypeAlias = adbc_driver_postgresql.dbapi.Connection
 
-# pg_constraint.confdeltype and confupdtype.
 _DATA_CORRUPTED = "XX001"
 # Seconds.
 _MOMENT = 1.0
+# pg_constraint.confdeltype and confupdtype.
 _ACTIONS = {
     "a": "NO ACTION",
     "r": "RESTRICT",

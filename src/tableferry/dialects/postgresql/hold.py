@@ -27,7 +27,7 @@ _LOCK_SECONDS = 10
 _ATTEMPTS = 5
 _PASSING_OVER = ("zero_damaged_pages", "ignore_checksum_failure")
 _NOT_THERE = ("42P01", "3F000")
-_LOCK_NOT_AVAILABLE = "55P03"
+LOCK_NOT_AVAILABLE = "55P03"
 
 # A snapshot, and the tables that are there in it but not locked: READ COMMITTED gives a statement
 # its own snapshot, and the one exported is that of this statement. A table that this role may not
@@ -167,7 +167,7 @@ class ExportedSnapshot(Hold):
             self._session.rows(" UNION ALL ".join(views))
 
     def _refusal(self, error: DatabaseError, relations: Sequence[_Relation]) -> Exception:
-        if error.sqlstate != _LOCK_NOT_AVAILABLE:
+        if error.sqlstate != LOCK_NOT_AVAILABLE:
             return Refused(error.message, hint=error.hint, sqlstate=error.sqlstate)
         self._session.rollback()
         listed = ", ".join(str(oid) for each in relations for oid in each.oids)
