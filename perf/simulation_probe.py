@@ -19,7 +19,7 @@ import json
 import os
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -143,13 +143,14 @@ def main() -> None:
     os.environ[FOLDER], os.environ[SERVER], os.environ[URL] = folder, pid, url
     note({"mark": "began"})
     from tableferry import cli, loading, loads, migration, running
+    from tableferry.events import Observer
     from tableferry.executors import ProcessExecutor
     from tableferry.jobs import Jobs
 
     class Probed(ProcessExecutor):
-        def __init__(self, workers: int, on_event: Any, *, preload: str = "") -> None:
+        def __init__(self, workers: int, on_event: Any, *, preload: Sequence[str] = ()) -> None:
             note({"mark": "start workers"})
-            super().__init__(workers, on_event, preload="perf.simulation_worker")
+            super().__init__(workers, on_event, preload=["perf.simulation_worker"])
             note({"mark": "workers started"})
 
         def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
@@ -157,9 +158,9 @@ def main() -> None:
             super().shutdown(wait, cancel_futures=cancel_futures)
             note({"mark": "were shut down"})
 
-    def clock() -> running.Clock:
+    def clock(observe: Observer) -> running.Clock:
         note({"mark": "clock"})
-        return running.Clock()
+        return running.Clock(observe)
 
     made = loading.Loading.__init__
 
