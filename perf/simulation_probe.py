@@ -3,7 +3,7 @@
     python -m perf.simulation_probe FOLDER SERVER_PID SERVER_URL -- database --from … --to … --yes
 
 Into SQLite, ranges are written apart and gathered, as with several workers, even though there is
-one, unless PERF_PROBE_STRAIGHT is set; PERF_PROBE_HELPERS gives indexes as many helpers.
+one, unless TABLEFERRY_PROBE_STRAIGHT is set; TABLEFERRY_PROBE_HELPERS gives indexes as many helpers.
 
 It writes JSON lines into FOLDER, a file a process. The coordinator's are marks (what began when,
 and how much processor time it had used); a worker's are its jobs, each with the processor seconds
@@ -27,10 +27,10 @@ import psutil
 import psycopg
 from perf.simulation_costs import KINDS
 
-FOLDER, SERVER, URL = "PERF_PROBE_FOLDER", "PERF_PROBE_SERVER", "PERF_PROBE_URL"
+FOLDER, SERVER, URL = "TABLEFERRY_PROBE_FOLDER", "TABLEFERRY_PROBE_SERVER", "TABLEFERRY_PROBE_URL"
 # What more workers would have otherwise than one, or one otherwise than more: processes of the
 # server for each index that is built; ranges that are written where they belong.
-HELPERS, STRAIGHT = "PERF_PROBE_HELPERS", "PERF_PROBE_STRAIGHT"
+HELPERS, STRAIGHT = "TABLEFERRY_PROBE_HELPERS", "TABLEFERRY_PROBE_STRAIGHT"
 
 
 def note(record: dict[str, Any]) -> None:
