@@ -3,7 +3,8 @@
     python -m perf.simulation_probe FOLDER SERVER_PID SERVER_URL -- database --from … --to … --yes
 
 Into SQLite, ranges are written apart and gathered, as with several workers, even though there is
-one, unless TABLEFERRY_PROBE_STRAIGHT is set; TABLEFERRY_PROBE_HELPERS gives indexes as many helpers.
+one, unless TABLEFERRY_PROBE_STRAIGHT is set; TABLEFERRY_PROBE_HELPERS gives indexes as many
+helpers.
 
 It writes JSON lines into FOLDER, a file a process. The coordinator's are marks (what began when,
 and how much processor time it had used); a worker's are its jobs, each with the processor seconds
